@@ -154,7 +154,8 @@ export class RecordCursor {
     this.bytes = bytes
     this.pos = pos
     if (limit - pos < BLANK_BYTES) return RecordCheck.SHORT
-    const size = (this.sizeBytes = view.getInt32(pos))
+    const size = view.getInt32(pos)
+    this.sizeBytes = size
     const magic = view.getInt32(pos + RECORD_HEAD.at.magic)
     if (magic === RecordMagic.BLANK) return RecordCheck.BLANK
     if (magic !== RecordMagic.V1 && magic !== RecordMagic.V2) return RecordCheck.BAD_MAGIC

@@ -1,0 +1,122 @@
+import { connect } from 'node:net'
+import { LANGUAGE_OTHER, MQ_VERSION } from './codes.ts'
+import type { RemotingCommand } from './command.ts'
+import { Connection, type ConnectionOptions, connectionDefaults } from './connection.ts'
+import { RequestDispatcher } from './dispatcher.ts'
+import { NetError } from './errors.ts'
+import { BINARY_HEADER, type SerializeType } from './frame.ts'
+
+export interface RemotingClientOptions extends ConnectionOptions {
+  /** Default: 3,000. */
+  connectTimeoutMs: number
+  /** Header type of requests: 0 JSON, 1 binary. Default: 1. */
+  serializeType: SerializeType
+  /** What the client calls itself; an index into LANGUAGES. Default: OTHER. */
+  language: number
+}
+
+export const clientDefaults: Readonly<RemotingClientOptions> = Object.freeze({
+  ...connectionDefaults,
+  connectTimeoutMs: 3000,
+  serializeType: BINARY_HEADER,
+  language: LANGUAGE_OTHER
+})
+
+/** `host:port`, IPv6 hosts in brackets. Throws NetError ADDRESS_BAD. */
+export function parseAddress(address: string): { host: string; port: number } {
+  const [, host, port] = /^(.+):(\d{1,5})$/.exec(address.trim()) ?? []
+  if (host === undefined || Number(port) > 65535) throw new NetError('ADDRESS_BAD', { address })
+  return { host: host.replace(/^\[(.*)\]$/, '$1'), port: Number(port) }
+}
+
+/** Calls peers over one connection each, opened when first needed. NettyRemotingClient */
+export class RemotingClient {
+  /** Serves what peers ask of us. */
+  readonly dispatcher: RequestDispatcher
+
+  private readonly options: RemotingClientOptions
+  private readonly connections = new Map<string, Promise<Connection>>()
+  private readonly open = new Map<string, Connection>()
+
+  constructor(options: Partial<RemotingClientOptions> = {}) {
+    this.options = { ...clientDefaults, ...options }
+    this.dispatcher = new RequestDispatcher(this.options.log)
+  }
+
+  /** Sends a request and waits for its answer. Throws NetError CONNECT_FAILED, REQUEST_TIMEOUT, CONNECTION_CLOSED. */
+  async invoke(address: string, command: RemotingCommand, timeoutMs: number): Promise<RemotingCommand> {
+    const connection = this.open.get(address) ?? (await this.connection(address))
+    return connection.invoke(this.own(command), timeoutMs)
+  }
+
+  async invokeOneWay(address: string, command: RemotingCommand): Promise<void> {
+    const connection = this.open.get(address) ?? (await this.connection(address))
+    connection.invokeOneWay(this.own(command))
+  }
+
+  /** The open connection to an address, if there is one: the hot path's way without a promise. */
+  openConnection(address: string): Connection | undefined {
+    return this.open.get(address)
+  }
+
+  /** The connection to an address. Throws NetError CONNECT_FAILED. */
+  connection(address: string): Promise<Connection> {
+    let opening = this.connections.get(address)
+    if (opening === undefined) {
+      opening = this.connect(address)
+      this.connections.set(address, opening)
+      opening.catch(() => this.connections.delete(address))
+    }
+    return opening
+  }
+
+  closeConnection(address: string): void {
+    this.open.get(address)?.close()
+  }
+
+  async close(): Promise<void> {
+    for (const opening of this.connections.values())
+      opening.then(
+        connection => connection.close(),
+        () => {}
+      )
+    this.connections.clear()
+    this.open.clear()
+  }
+
+  private own(command: RemotingCommand): RemotingCommand {
+    command.serializeType = this.options.serializeType
+    command.language = this.options.language
+    command.version = MQ_VERSION
+    return command
+  }
+
+  private async connect(address: string): Promise<Connection> {
+    const { host, port } = parseAddress(address)
+    const socket = connect({ host, port, noDelay: true })
+    await new Promise<void>((resolve, reject) => {
+      const fail = (reason: string, cause?: Error) => {
+        socket.destroy()
+        reject(new NetError('CONNECT_FAILED', { address, reason }, { cause }))
+      }
+      socket.setTimeout(this.options.connectTimeoutMs, () =>
+        fail(`no answer within ${this.options.connectTimeoutMs} ms`)
+      )
+      socket.once('error', error => fail(error.message, error))
+      socket.once('connect', () => {
+        socket.setTimeout(0)
+        socket.removeAllListeners('error')
+        socket.removeAllListeners('timeout')
+        resolve()
+      })
+    })
+    const connection = new Connection(socket, this.dispatcher, this.options)
+    this.open.set(address, connection)
+    connection.onClose(() => {
+      if (this.open.get(address) !== connection) return
+      this.open.delete(address)
+      this.connections.delete(address)
+    })
+    return connection
+  }
+}

@@ -1,0 +1,52 @@
+import type { ExtFields } from './command.ts'
+import { NetError } from './errors.ts'
+
+/** s text, i int32, l int64, b boolean, d double; `!` marks a required field. */
+type FieldType = 's' | 'i' | 'l' | 'b' | 'd'
+type Spec = Readonly<Record<string, FieldType | `${FieldType}!`>>
+type Value<T> = T extends `s${string}` ? string : T extends `b${string}` ? boolean : number
+/** A custom header's values. */
+export type HeaderValues<S extends Spec> = { [K in keyof S as S[K] extends `${string}!` ? K : never]: Value<S[K]> } & {
+  [K in keyof S as S[K] extends `${string}!` ? never : K]?: Value<S[K]> | undefined
+}
+
+const NAMES = { i: 'whole number of 32 bits', l: 'whole number', d: 'number', b: 'boolean', s: 'text' } as const
+const INT = /^[+-]?\d{1,19}$/
+
+function read(field: string, type: FieldType, value: string): string | number | boolean {
+  if (type === 's') return value
+  if (type === 'b') return value.toLowerCase() === 'true'
+  const number = Number(value)
+  const fits = type === 'd' ? Number.isFinite(number) : INT.test(value) && (type === 'l' || number === (number | 0))
+  if (!fits) throw new NetError('HEADER_FIELD_BAD', { field, value: value.slice(0, 100), type: NAMES[type] })
+  return number
+}
+
+/** Declares a custom header once; reading and writing follow. CommandCustomHeader */
+export function header<const S extends Spec>(spec: S) {
+  const fields = Object.entries(spec).map(([name, type]) => ({
+    name,
+    type: type[0] as FieldType,
+    required: type.endsWith('!')
+  }))
+  return {
+    /** Throws NetError HEADER_FIELD_MISSING or HEADER_FIELD_BAD. */
+    decode(ext: ExtFields | null): HeaderValues<S> {
+      const values: Record<string, unknown> = {}
+      for (const { name, type, required } of fields) {
+        const value = ext?.[name]
+        if (value !== undefined) values[name] = read(name, type, value)
+        else if (required) throw new NetError('HEADER_FIELD_MISSING', { field: name })
+      }
+      return values as HeaderValues<S>
+    },
+    encode(values: HeaderValues<S>): ExtFields {
+      const ext: ExtFields = {}
+      for (const { name } of fields) {
+        const value = (values as Record<string, unknown>)[name]
+        if (value !== undefined && value !== null) ext[name] = String(value)
+      }
+      return ext
+    }
+  }
+}
