@@ -1,0 +1,16 @@
+/** The time, and timers: given by the caller so that tests can turn it. */
+export interface Clock {
+  /** ms since 1970. */
+  now(): number
+  /** Calls once after `ms`; returns what cancels it. Does not keep the process alive. */
+  after(ms: number, run: () => void): () => void
+}
+
+export const realClock: Clock = {
+  now: Date.now,
+  after(ms, run) {
+    const timer = setTimeout(run, ms)
+    timer.unref()
+    return () => clearTimeout(timer)
+  }
+}

@@ -1,0 +1,29 @@
+/** All that can stop or refuse the store. */
+export const EngineErrors = {
+  NATIVE_MISSING:
+    'the package {package} is missing, which the store needs: run "npm install {package}" with a C++ toolchain at hand ({reason})',
+  STORE_LOCKED: 'the store {path} is in use by another process (its abort file names pid {holder})',
+  STORE_CLOSED: 'the store is closed',
+  BAD_FILE:
+    'the file {path} has {sizeBytes} bytes, but mappedFileSize is set to {expectedBytes}: set it to what the store was written with',
+  FILE_GAP: 'a CommitLog file is missing between {before} and {after}',
+  BAD_OPTION: 'the option {option} holds {value}; allowed is {allowed}'
+} as const
+
+export type EngineErrorCode = keyof typeof EngineErrors
+
+/** An error of this folder; `code` is for programs, the sentence for people, `details` for logs. */
+export class EngineError extends Error {
+  readonly code: EngineErrorCode
+  readonly details: Readonly<Record<string, unknown>>
+
+  constructor(code: EngineErrorCode, details: Record<string, unknown> = {}, options?: ErrorOptions) {
+    super(
+      EngineErrors[code].replace(/\{(\w+)\}/g, (_, name: string) => String(details[name])),
+      options
+    )
+    this.name = 'EngineError'
+    this.code = code
+    this.details = details
+  }
+}

@@ -1,0 +1,45 @@
+/** A file in memory: reads and, if mapped so, writes go to the page cache without a system call. */
+export interface MappedBytes {
+  readonly bytes: Buffer
+  readonly view: DataView
+}
+
+export interface DirectoryEntry {
+  readonly name: string
+  readonly sizeBytes: number
+  readonly isFile: boolean
+}
+
+/** All file access of the store: the seam at which tests put a simulated disk. Errors are Node's, with their `code`. */
+export interface Files {
+  makeDirectory(path: string): void
+  /** Sorted by name; empty when there is no such directory. */
+  list(path: string): DirectoryEntry[]
+  exists(path: string): boolean
+  /** Opens for reading and writing, creating the file if need be. */
+  open(path: string): number
+  close(fd: number): void
+  sizeOf(fd: number): number
+  /** How many bytes of a sparse file have blocks on the disk. */
+  allocatedBytes(fd: number): number
+  truncate(fd: number, sizeBytes: number): void
+  /** Reads at a position; returns how many bytes there were. */
+  read(fd: number, target: Uint8Array, position: number): number
+  /** Writes source[start, start + length) at a position; returns how many bytes went through. */
+  write(fd: number, source: Uint8Array, start: number, length: number, position: number): number
+  /** As `read`, in the thread pool. */
+  readAsync(fd: number, target: Uint8Array, position: number): Promise<number>
+  /** Makes written bytes durable, in the thread pool. fdatasync */
+  sync(fd: number): Promise<void>
+  map(fd: number, sizeBytes: number, writable: boolean): MappedBytes
+  /** Takes the exclusive lock of a file; false when another process has it. */
+  lock(fd: number): boolean
+  rename(from: string, to: string): void
+  remove(path: string): void
+  removeDirectory(path: string): void
+  readText(path: string): string | null
+  /** Last change, ms since 1970. */
+  modifiedMs(path: string): number
+  /** Share of the partition that is in use, 0 to 1. */
+  usedRatio(path: string): number
+}
