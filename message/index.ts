@@ -9,7 +9,7 @@ export { MessageError, type MessageErrorCode, MessageErrors } from './errors.ts'
 export { javaHashCode, javaHashCodeOfBytes, tagsCodeOf } from './hash.ts'
 export { type Host, hostOf, readHost } from './host.ts'
 export { Interner } from './intern.ts'
-export { createUniqueKey, decodeOffsetMessageId, offsetMessageId } from './message-id.ts'
+export { createUniqueKey, decodeOffsetMessageId, offsetMessageId, ownAddress } from './message-id.ts'
 // Names and subscriptions.
 export * from './names.ts'
 // What a record is made of.

@@ -20,7 +20,8 @@ export function decodeOffsetMessageId(id: string): { host: Host; physicalOffset:
   return { host: readHost(bytes, 0, bytes.length === 28), physicalOffset: readI64(viewOf(bytes), bytes.length - 8) }
 }
 
-function ownAddress(): string {
+/** This machine's address as its peers may know it: the first IPv4 address that is not a loopback. */
+export function ownAddress(): string {
   for (const addresses of Object.values(networkInterfaces()))
     for (const { address, family, internal } of addresses ?? []) if (family === 'IPv4' && !internal) return address
   return '127.0.0.1'

@@ -33,6 +33,8 @@ export function parseAddress(address: string): { host: string; port: number } {
 export class RemotingClient {
   /** Serves what peers ask of us. */
   readonly dispatcher: RequestDispatcher
+  /** Called with each new connection, before anything is sent on it. */
+  onConnect: ((connection: Connection, address: string) => void) | null = null
 
   private readonly options: RemotingClientOptions
   private readonly connections = new Map<string, Promise<Connection>>()
@@ -117,6 +119,7 @@ export class RemotingClient {
       this.open.delete(address)
       this.connections.delete(address)
     })
+    this.onConnect?.(connection, address)
     return connection
   }
 }

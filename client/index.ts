@@ -1,0 +1,8 @@
+// What all of them share: options, routes, connections, errors.
+
+export { ClientInstance, type ConsumerMember, CREATE_TOPIC_KEY, type ProducerMember } from './client-instance.ts'
+export { ClientError, type ClientErrorCode, ClientErrors } from './errors.ts'
+export type { ConsumeFromWhere, MessageModel } from './heartbeat.ts'
+export { compareQueues, Message, type MessageQueue, type OutgoingMessage, queueKey } from './message.ts'
+export { type ClientOptions, type Credentials, clientOptionDefaults } from './options.ts'
+export type { BrokerRoute, QueueRoute, TopicRoute } from './route.ts'
