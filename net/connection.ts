@@ -35,7 +35,10 @@ const OUTPUT_BYTES = 64 * 1024
 const MAX_POOLED = 64
 const pool: OutputBuffer[] = []
 
-interface Pending {
+/** Who waits for the answer to a request; `expect` sets when the wait ends. */
+export interface Waiter {
+  /** Reads the answer, which carries the flag of one, from its frame; false leaves it to `resolve`. */
+  resolveFrame?(frame: Frame): boolean
   resolve(answer: RemotingCommand): void
   reject(error: NetError): void
   deadline: number
@@ -64,7 +67,7 @@ export class Connection {
   private readonly dispatcher: RequestDispatcher
   private readonly options: ConnectionOptions
   private readonly decoder: FrameDecoder
-  private readonly pending = new Map<number, Pending>()
+  private readonly pending = new Map<number, Waiter>()
   private nextOpaque = 0
   private timer: NodeJS.Timeout | null = null
   private timerAt = Number.POSITIVE_INFINITY
@@ -110,7 +113,7 @@ export class Connection {
   /** Sends a request and waits for its answer. Throws NetError REQUEST_TIMEOUT or CONNECTION_CLOSED. */
   invoke(command: RemotingCommand, timeoutMs: number): Promise<RemotingCommand> {
     return new Promise((resolve, reject) => {
-      this.expect(this.prepare(command), timeoutMs, resolve, reject)
+      this.expect(this.prepare(command), timeoutMs, { resolve, reject, deadline: 0, timeoutMs })
       if (!this.closed) this.send(command)
     })
   }
@@ -129,19 +132,15 @@ export class Connection {
   }
 
   /** Waits for the answer to the request with this opaque. */
-  expect(
-    opaque: number,
-    timeoutMs: number,
-    resolve: (answer: RemotingCommand) => void,
-    reject: (error: NetError) => void
-  ): void {
+  expect(opaque: number, timeoutMs: number, waiter: Waiter): void {
     if (this.closed) {
-      reject(this.closedError())
+      waiter.reject(this.closedError())
       return
     }
-    const deadline = Date.now() + timeoutMs
-    this.pending.set(opaque, { resolve, reject, deadline, timeoutMs })
-    if (deadline < this.timerAt) this.armTimer(deadline)
+    waiter.timeoutMs = timeoutMs
+    waiter.deadline = Date.now() + timeoutMs
+    this.pending.set(opaque, waiter)
+    if (waiter.deadline < this.timerAt) this.armTimer(waiter.deadline)
   }
 
   /** Room for `sizeBytes` behind what is already gathered; all of it is written once, after the current event. */
@@ -221,10 +220,14 @@ export class Connection {
 
   /** Called by the decoder. */
   onFrame(frame: Frame): void {
-    if (
-      frame.serializeType !== BINARY_HEADER ||
-      (frame.view.getInt32(frame.headerStart + BINARY_AT.flag) & RESPONSE_FLAG) === 0
-    ) {
+    const { view, headerStart } = frame
+    if (frame.serializeType === BINARY_HEADER && view.getInt32(headerStart + BINARY_AT.flag) & RESPONSE_FLAG) {
+      const opaque = view.getInt32(headerStart + BINARY_AT.opaque)
+      if (this.pending.get(opaque)?.resolveFrame?.(frame)) {
+        this.pending.delete(opaque)
+        return
+      }
+    } else {
       const direct = this.dispatcher.direct(frame.code)
       if (direct?.(frame, this)) return
     }
@@ -283,7 +286,7 @@ export class Connection {
     this.timer = null
     const waiting = [...this.pending.values()]
     this.pending.clear()
-    for (const { reject } of waiting) reject(this.closedError())
+    for (const waiter of waiting) waiter.reject(this.closedError())
   }
 
   /** One timer for the earliest deadline of all calls in flight. */
@@ -298,10 +301,11 @@ export class Connection {
     this.timerAt = Number.POSITIVE_INFINITY
     const now = Date.now()
     let earliest = Number.POSITIVE_INFINITY
-    for (const [opaque, { reject, deadline, timeoutMs }] of this.pending) {
+    for (const [opaque, waiter] of this.pending) {
+      const { deadline, timeoutMs } = waiter
       if (deadline <= now) {
         this.pending.delete(opaque)
-        reject(new NetError('REQUEST_TIMEOUT', { address: this.remote, timeoutMs }))
+        waiter.reject(new NetError('REQUEST_TIMEOUT', { address: this.remote, timeoutMs }))
       } else if (deadline < earliest) earliest = deadline
     }
     if (earliest !== Number.POSITIVE_INFINITY) this.armTimer(earliest)

@@ -26,7 +26,7 @@ export {
   request,
   response
 } from './command.ts'
-export { Connection, type ConnectionOptions, OutputBuffer } from './connection.ts'
+export { Connection, type ConnectionOptions, OutputBuffer, type Waiter } from './connection.ts'
 export { type DirectHandler, RequestDispatcher, type RequestHandler } from './dispatcher.ts'
 export { NetError, type NetErrorCode, NetErrors } from './errors.ts'
 // Frames.
