@@ -106,8 +106,11 @@ export class ClientInstance {
   private timers: NodeJS.Timeout[] = []
   private closing = false
 
-  /** Throws ClientError NO_NAMESRV or OPTION_BAD, NetError ADDRESS_BAD. */
-  constructor(given: Partial<ClientOptions> = {}) {
+  /**
+   * With `lastingId` the instance name DEFAULT stays as it is, so that the id is the same after a restart.
+   * Throws ClientError NO_NAMESRV or OPTION_BAD, NetError ADDRESS_BAD.
+   */
+  constructor(given: Partial<ClientOptions> = {}, lastingId = false) {
     const options = withDefaults(clientOptionDefaults, given)
     for (const option of [
       'pollNameServerIntervalMs',
@@ -119,7 +122,7 @@ export class ClientInstance {
     this.options = options
     this.log = options.log
     this.nameServers = new NameServers(options.namesrvAddr || (process.env.NAMESRV_ADDR ?? ''))
-    this.clientId = clientIdOf(options)
+    this.clientId = clientIdOf(options, lastingId)
     this.remoting = new RemotingClient({
       connectTimeoutMs: options.connectTimeoutMs,
       serializeType: options.serializeType,
@@ -492,8 +495,8 @@ export class ClientInstance {
 }
 
 /** ClientConfig#buildMQClientId */
-function clientIdOf({ clientIp, instanceName, unitName }: ClientOptions): string {
-  const name = instanceName === 'DEFAULT' ? `${process.pid}#${process.hrtime.bigint()}` : instanceName
+function clientIdOf({ clientIp, instanceName, unitName }: ClientOptions, lasting: boolean): string {
+  const name = instanceName === 'DEFAULT' && !lasting ? `${process.pid}#${process.hrtime.bigint()}` : instanceName
   return `${clientIp || ownAddress()}@${name}${unitName && `@${unitName}`}`
 }
 
