@@ -13,7 +13,11 @@ export const ClientErrors = {
   SEND_TIMEOUT: 'not sent to {topic} within {timeoutMs} ms, after {attempts} attempts: {reason}',
   SEND_FAILED: 'not sent to {topic} after {attempts} attempts: {reason}',
   NO_REPLY: 'no reply to the request in {topic} within {timeoutMs} ms',
-  REPLY_BAD: 'the message of topic {topic} cannot be replied to: {reason}'
+  REPLY_BAD: 'the message of topic {topic} cannot be replied to: {reason}',
+  GROUP_NOT_ONLINE: 'no client of group {group} is connected',
+  NO_PROGRESS: 'group {group} has consumed nothing, and no client of it is connected',
+  NO_PROGRESS_BROADCASTING: 'the clients of group {group} broadcast: they keep their offsets themselves',
+  MESSAGE_NOT_FOUND: 'no message of topic {topic} has the key {key}'
 } as const
 
 export type ClientErrorCode = keyof typeof ClientErrors

@@ -1,5 +1,8 @@
 // What all of them share: options, routes, connections, errors.
 
+// Look after topics, groups, offsets and brokers.
+export { Admin, type AdminOptions, type AdminPullResult, type QueryOptions, type RollbackStats } from './admin.ts'
+export * from './admin-bodies.ts'
 export { ClientInstance, type ConsumerMember, CREATE_TOPIC_KEY, type ProducerMember } from './client-instance.ts'
 export { ClientError, type ClientErrorCode, ClientErrors } from './errors.ts'
 export type { ConsumeFromWhere, MessageModel } from './heartbeat.ts'
