@@ -39,6 +39,7 @@ export class RemotingClient {
   private readonly options: RemotingClientOptions
   private readonly connections = new Map<string, Promise<Connection>>()
   private readonly open = new Map<string, Connection>()
+  private closed = false
 
   constructor(options: Partial<RemotingClientOptions> = {}) {
     this.options = { ...clientDefaults, ...options }
@@ -51,8 +52,10 @@ export class RemotingClient {
     return connection.invoke(this.own(command), timeoutMs)
   }
 
+  /** Sends a request that is never answered, once the peer has room for it. Throws NetError CONNECT_FAILED. */
   async invokeOneWay(address: string, command: RemotingCommand): Promise<void> {
     const connection = this.open.get(address) ?? (await this.connection(address))
+    if (connection.saturated) await connection.drained()
     connection.invokeOneWay(this.own(command))
   }
 
@@ -65,6 +68,8 @@ export class RemotingClient {
   connection(address: string): Promise<Connection> {
     let opening = this.connections.get(address)
     if (opening === undefined) {
+      if (this.closed)
+        return Promise.reject(new NetError('CONNECT_FAILED', { address, reason: 'the client is closed' }))
       opening = this.connect(address)
       this.connections.set(address, opening)
       opening.catch(() => this.connections.delete(address))
@@ -76,7 +81,9 @@ export class RemotingClient {
     this.open.get(address)?.close()
   }
 
+  /** Ends all connections; what waits for an answer fails with CONNECTION_CLOSED. */
   async close(): Promise<void> {
+    this.closed = true
     for (const opening of this.connections.values())
       opening.then(
         connection => connection.close(),
@@ -104,7 +111,8 @@ export class RemotingClient {
       socket.setTimeout(this.options.connectTimeoutMs, () =>
         fail(`no answer within ${this.options.connectTimeoutMs} ms`)
       )
-      socket.once('error', error => fail(error.message, error))
+      // Node's error for a name with several addresses has a code and no message.
+      socket.once('error', (error: NodeJS.ErrnoException) => fail(error.message || String(error.code), error))
       socket.once('connect', () => {
         socket.setTimeout(0)
         socket.removeAllListeners('error')

@@ -9,6 +9,7 @@ import {
   LENGTH_BYTES,
   type SerializeType
 } from './frame.ts'
+import { formatBody, parseHeaderText } from './json.ts'
 
 export type ExtFields = Record<string, string>
 
@@ -76,27 +77,23 @@ function decodeBinary(frame: Frame): RemotingCommand {
   const { bytes, view, headerStart, headerEnd } = frame
   const language = bytes[headerStart + BINARY_AT.language]!
   let pos = headerStart + BINARY_AT.remarkLength
-  const text = (length: number): string => {
-    if (length < 0 || length > headerEnd - pos) throw new NetError('BAD_FRAME', { reason: `a text of ${length} bytes` })
-    pos += length
-    return bytes.toString('utf8', pos - length, pos)
+  let end = headerEnd
+  const take = (count: number): number => {
+    if (count < 0 || count > end - pos) throw new NetError('BAD_FRAME', { reason: `a field of ${count} bytes` })
+    pos += count
+    return pos - count
   }
-  const int32 = (): number => {
-    if (headerEnd - pos < 4) throw new NetError('BAD_FRAME', { reason: 'the header is cut off' })
-    pos += 4
-    return view.getInt32(pos - 4)
-  }
+  const text = (length: number): string => bytes.toString('utf8', take(length), pos)
+  const int32 = (): number => view.getInt32(take(4))
   const remark = text(int32())
   const extBytes = int32()
-  if (extBytes < 0 || extBytes > headerEnd - pos)
-    throw new NetError('BAD_FRAME', { reason: `ext fields of ${extBytes} bytes` })
-  const extEnd = pos + extBytes
+  const extStart = take(extBytes)
+  end = pos
+  pos = extStart
   let extFields: ExtFields | null = null
-  while (pos < extEnd) {
+  while (pos < end) {
     extFields ??= {}
-    if (extEnd - pos < 2) throw new NetError('BAD_FRAME', { reason: 'the ext fields are cut off' })
-    pos += 2
-    const key = text(view.getInt16(pos - 2))
+    const key = text(view.getInt16(take(2)))
     const value = text(int32())
     if (value !== '') extFields[key] = value
   }
@@ -113,34 +110,46 @@ function decodeBinary(frame: Frame): RemotingCommand {
   }
 }
 
-const asInt = (value: unknown): number => Number(value ?? 0) | 0
+function int32Of(name: string, value: unknown): number {
+  const number = typeof value === 'object' ? Number(value === null ? 0 : Number.NaN) : Number(value ?? 0)
+  if (number !== (number | 0))
+    throw new NetError('BAD_FRAME', { reason: `the header's ${name} is no number of 32 bits` })
+  return number
+}
+
+const textOf = (value: unknown): string => (typeof value === 'object' ? formatBody(value) : String(value))
 
 function decodeJson(frame: Frame): RemotingCommand {
-  let header: Record<string, unknown>
-  try {
-    header = JSON.parse(frame.bytes.toString('utf8', frame.headerStart, frame.headerEnd))
-  } catch (cause) {
-    throw new NetError('BAD_FRAME', { reason: 'the header is no JSON' }, { cause })
-  }
-  if (header === null || typeof header !== 'object')
-    throw new NetError('BAD_FRAME', { reason: 'the header is no JSON object' })
+  const header = parseHeader(frame)
   let extFields: ExtFields | null = null
   if (header.extFields !== null && typeof header.extFields === 'object') {
     extFields = {}
-    for (const [key, value] of Object.entries(header.extFields)) if (value !== null) extFields[key] = String(value)
+    for (const [key, value] of Object.entries(header.extFields)) if (value !== null) extFields[key] = textOf(value)
   }
   const language = LANGUAGES.indexOf(header.language as never)
   return {
-    code: asInt(header.code),
+    code: int32Of('code', header.code),
     language: language < 0 ? null : language,
-    version: asInt(header.version),
-    opaque: asInt(header.opaque),
-    flag: asInt(header.flag),
-    remark: header.remark == null ? null : String(header.remark),
+    version: int32Of('version', header.version),
+    opaque: int32Of('opaque', header.opaque),
+    flag: int32Of('flag', header.flag),
+    remark: header.remark == null ? null : textOf(header.remark),
     extFields,
     body: null,
     serializeType: JSON_HEADER
   }
+}
+
+function parseHeader(frame: Frame): Record<string, unknown> {
+  let header: unknown
+  try {
+    header = parseHeaderText(frame.bytes.toString('utf8', frame.headerStart, frame.headerEnd))
+  } catch (cause) {
+    throw new NetError('BAD_FRAME', { reason: `the header is no JSON: ${(cause as Error).message}` }, { cause })
+  }
+  if (header === null || typeof header !== 'object' || Array.isArray(header) || header instanceof Map)
+    throw new NetError('BAD_FRAME', { reason: 'the header is no JSON object' })
+  return header as Record<string, unknown>
 }
 
 /** The bytes of a command's header, in the command's own header type. */

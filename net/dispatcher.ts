@@ -68,10 +68,9 @@ export class RequestDispatcher {
     try {
       const answer = handler(request, connection)
       if (answer instanceof Promise) {
-        answer.then(
-          late => this.answer(request, connection, late),
-          error => this.fail(request, connection, error)
-        )
+        answer
+          .then(late => this.answer(request, connection, late))
+          .catch(error => this.fail(request, connection, error))
       } else this.answer(request, connection, answer)
     } catch (error) {
       this.fail(request, connection, error)
@@ -83,9 +82,10 @@ export class RequestDispatcher {
   }
 
   private fail(request: RemotingCommand, connection: Connection, error: unknown): void {
-    const { responseCode, message } = error as Partial<Answering>
-    if (typeof responseCode !== 'number')
-      this.log.error({ err: error, code: request.code, remote: connection.remote }, 'a handler failed')
-    this.answer(request, connection, response(responseCode ?? ResponseCode.SYSTEM_ERROR, message ?? String(error)))
+    const { responseCode, message }: Partial<Answering> = error ?? {}
+    const expected = typeof responseCode === 'number'
+    if (!expected) this.log.error({ err: error, code: request.code, remote: connection.remote }, 'a handler failed')
+    const code = expected ? responseCode : ResponseCode.SYSTEM_ERROR
+    this.answer(request, connection, response(code, typeof message === 'string' ? message : String(error)))
   }
 }

@@ -2,7 +2,7 @@ import { ResponseCode } from './codes.ts'
 
 /** All that can go wrong on the wire. */
 export const NetErrors = {
-  FRAME_TOO_LARGE: 'a frame announces {length} bytes, the limit is {max}',
+  FRAME_TOO_LARGE: 'a frame of {length} bytes is over the limit of {max}',
   BAD_FRAME: 'the frame is malformed: {reason}',
   BAD_JSON: 'the JSON text is broken at character {position}: {reason}',
   HEADER_FIELD_MISSING: 'the request lacks the field {field}',
@@ -13,7 +13,8 @@ export const NetErrors = {
   LISTEN_FAILED: 'cannot listen on {host}:{port}: {reason}',
   CONNECT_FAILED: 'cannot connect to {address}: {reason}',
   CONNECTION_CLOSED: 'the connection to {address} was closed: {reason}',
-  REQUEST_TIMEOUT: 'no response from {address} within {timeoutMs} ms'
+  REQUEST_TIMEOUT: 'no response from {address} within {timeoutMs} ms',
+  TOO_MANY_REQUESTS: '{max} requests to {address} wait for an answer already'
 } as const
 
 export type NetErrorCode = keyof typeof NetErrors

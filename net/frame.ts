@@ -8,6 +8,9 @@ export const JSON_HEADER = 0
 export const BINARY_HEADER = 1
 export type SerializeType = 0 | 1
 
+/** No header comes near it; its fields cost many times their bytes once they are decoded. */
+const MAX_HEADER_BYTES = 1024 * 1024
+
 /** Fixed places in a binary header. RocketMQSerializable#rocketMQProtocolEncode */
 export const BINARY_AT = {
   code: 0,
@@ -21,6 +24,7 @@ export const BINARY_AT = {
 
 /** `{"code":` */
 const JSON_CODE = Buffer.from('{"code":')
+const COMMA = 0x2c
 
 /** POP codes above 32767 as a 16-bit field cuts them off. */
 const CUT_CODES: Readonly<Record<number, number>> = Object.fromEntries(
@@ -49,6 +53,8 @@ export class Frame {
       throw new NetError('BAD_FRAME', { reason: `a header of ${headerLength} bytes in a frame of ${end - start}` })
     this.bytes = bytes
     this.view = view
+    if (headerLength > MAX_HEADER_BYTES)
+      throw new NetError('BAD_FRAME', { reason: `a header of ${headerLength} bytes, the limit is ${MAX_HEADER_BYTES}` })
     this.headerStart = start + FRAME_HEAD_BYTES
     this.headerEnd = this.headerStart + headerLength
     this.bodyEnd = end
@@ -67,19 +73,19 @@ export class Frame {
     const { bytes, headerStart, headerEnd } = this
     for (let i = 0; i < JSON_CODE.length; i++) if (bytes[headerStart + i] !== JSON_CODE[i]) return -1
     let code = 0
-    let pos = headerStart + JSON_CODE.length
-    const first = pos
-    for (; pos < headerEnd; pos++) {
+    for (let pos = headerStart + JSON_CODE.length; pos < headerEnd; pos++) {
       const digit = bytes[pos]! - 48
-      if (digit < 0 || digit > 9) break
+      if (digit < 0 || digit > 9) return bytes[pos] === COMMA ? code : -1
       code = code * 10 + digit
     }
-    return pos === first ? -1 : code
+    return -1
   }
 }
 
 export interface FrameSink {
   onFrame(frame: Frame): void
+  /** Looked at before each frame: true keeps it and what follows back until `resume`. */
+  readonly full?: boolean
 }
 
 /**
@@ -91,6 +97,8 @@ export class FrameDecoder {
   private readonly maxFrameBytes: number
   private carry: Buffer | null = null
   private carried = 0
+  /** What came while the sink was full. */
+  private rest: Buffer | null = null
 
   /** `maxFrameBytes` counts the length field too. NettyDecoder: FRAME_MAX_LENGTH */
   constructor(maxFrameBytes: number) {
@@ -99,6 +107,10 @@ export class FrameDecoder {
 
   /** Hands every frame that this chunk completes to the sink. Throws NetError; the stream is useless from then on. */
   push(chunk: Buffer, sink: FrameSink): void {
+    if (this.rest !== null || sink.full) {
+      this.rest = this.rest === null ? chunk : Buffer.concat([this.rest, chunk])
+      return
+    }
     let pos = 0
     if (this.carry !== null) {
       pos = this.completeCarried(chunk, sink)
@@ -108,6 +120,10 @@ export class FrameDecoder {
     while (chunk.length - pos >= LENGTH_BYTES) {
       const end = pos + this.frameBytes(view, pos)
       if (end > chunk.length) break
+      if (sink.full) {
+        this.rest = chunk.subarray(pos)
+        return
+      }
       this.frame.set(chunk, view, pos, end)
       sink.onFrame(this.frame)
       pos = end
@@ -116,6 +132,13 @@ export class FrameDecoder {
       this.carry = Buffer.allocUnsafeSlow(Math.max(256, 2 * (chunk.length - pos)))
       this.carried = chunk.copy(this.carry, 0, pos)
     }
+  }
+
+  /** Goes on where the sink was full. */
+  resume(sink: FrameSink): void {
+    const rest = this.rest
+    this.rest = null
+    if (rest !== null) this.push(rest, sink)
   }
 
   private frameBytes(view: DataView, pos: number): number {

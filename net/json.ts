@@ -4,10 +4,48 @@ import { NetError } from './errors.ts'
 // objects as keys (a MessageQueue as the key of a map), and references to a value that stands elsewhere in the body.
 
 const MAX_DEPTH = 64
-/** A text that may hold what JSON.parse cannot give: a reference, or an integer that a double cannot carry. */
-const SPECIAL = /"\$ref"|\d{16}/
+/** Values that references may add up to, by character of the text: enough for any body, too few to fill the memory. */
+const MAX_VALUES_PER_CHARACTER = 4
+/** Digits of the longest int64. */
+const MAX_INTEGER_DIGITS = 19
+/**
+ * A text that may hold what JSON.parse cannot give or must not: a reference, an integer that a double cannot carry, a key
+ * `__proto__` in plain or escaped letters.
+ */
+const SPECIAL = /"\$ref"|\d{16}|__proto__|\\u00/
+const ESCAPE = /\\(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|([^ux]))/g
+/** What an escaped character stands for, where it is not the character itself. JSONScanner#scanString */
+const ESCAPED: Readonly<Record<string, string>> = {
+  b: '\b',
+  f: '\f',
+  F: '\f',
+  n: '\n',
+  r: '\r',
+  t: '\t',
+  v: '\v',
+  '0': '\0'
+}
 const NUMBER = /-?\d+(\.\d+)?([eE][+-]?\d+)?/y
 const WORD = /[A-Za-z_$][\w$]*/y
+
+/** Whether brackets stand deeper in each other than any body needs; what stands in texts does not count. */
+function tooDeep(text: string): boolean {
+  let depth = 0
+  for (let i = 0; i < text.length; i++) {
+    const char = text[i]
+    if (char === '"') {
+      for (i++; i < text.length && text[i] !== '"'; i++) if (text[i] === '\\') i++
+    } else if (char === '{' || char === '[') {
+      if (++depth > MAX_DEPTH) return true
+    } else if (char === '}' || char === ']') depth--
+  }
+  return false
+}
+
+/** What a container holds, its keys included where they are objects. */
+function partsOf(container: object): Iterable<unknown> {
+  return container instanceof Map ? [...container].flat() : Object.values(container)
+}
 
 /** A map whose keys are objects comes back as a Map with those objects as keys. */
 class DialectParser {
@@ -25,8 +63,37 @@ class DialectParser {
     this.root = this.value()
     this.space()
     if (this.pos < this.text.length) throw this.broken('text behind the value')
-    for (const resolve of this.references) resolve()
+    if (this.references.length > 0) {
+      for (const resolve of this.references) resolve()
+      this.checkReferences()
+    }
     return this.root
+  }
+
+  /** References make a graph of the tree: it may neither turn in a circle nor unfold to more than a text could say. */
+  private checkReferences(): void {
+    const extents = new Map<object, { values: number; depth: number } | 'open'>()
+    const extentOf = (container: object): { values: number; depth: number } => {
+      const known = extents.get(container)
+      if (known === 'open') throw this.broken('a reference to what it stands in')
+      if (known !== undefined) return known
+      extents.set(container, 'open')
+      const extent = { values: 1, depth: 1 }
+      for (const part of partsOf(container)) {
+        if (part === null || typeof part !== 'object') extent.values++
+        else {
+          const { values, depth } = extentOf(part)
+          extent.values += values
+          extent.depth = Math.max(extent.depth, depth + 1)
+        }
+      }
+      if (extent.depth > MAX_DEPTH) throw this.broken(`deeper than ${MAX_DEPTH}`)
+      if (extent.values > MAX_VALUES_PER_CHARACTER * this.text.length)
+        throw this.broken('references unfold to too much')
+      extents.set(container, extent)
+      return extent
+    }
+    if (this.root !== null && typeof this.root === 'object') extentOf(this.root)
   }
 
   private value(): unknown {
@@ -65,18 +132,30 @@ class DialectParser {
       this.space()
     }
     this.pos++
-    const objectKeys = entries.some(([key]) => typeof key === 'object')
-    const map = objectKeys ? new Map(entries) : Object.fromEntries(entries as [string, unknown][])
+    if (!entries.some(([key]) => typeof key === 'object')) return this.plainObject(entries as [string, unknown][])
+    const map = new Map(entries)
     for (const [key, value] of entries) {
-      this.whenReference(value, target => (map instanceof Map ? map.set(key, target) : (map[key as string] = target)))
-      if (objectKeys)
-        this.whenReference(key, target => {
-          const own = (map as Map<unknown, unknown>).get(key)
-          ;(map as Map<unknown, unknown>).delete(key)
-          ;(map as Map<unknown, unknown>).set(target, own)
-        })
+      this.whenReference(value, target => map.set(key, target))
+      this.whenReference(key, target => {
+        const own = map.get(key)
+        map.delete(key)
+        map.set(target, own)
+      })
     }
     return map
+  }
+
+  private plainObject(entries: [string, unknown][]): Record<string, unknown> {
+    const object: Record<string, unknown> = {}
+    for (const [key, value] of entries) {
+      // It would change what the object inherits.
+      if (key === '__proto__') continue
+      object[key] = value
+      this.whenReference(value, target => {
+        object[key] = target
+      })
+    }
+    return object
   }
 
   private key(): unknown {
@@ -95,7 +174,9 @@ class DialectParser {
     this.space()
     while (this.text[this.pos] !== ']') {
       const index = items.push(this.value()) - 1
-      this.whenReference(items[index], target => (items[index] = target))
+      this.whenReference(items[index], target => {
+        items[index] = target
+      })
       this.space()
       if (this.text[this.pos] === ',') this.pos++
       else if (this.text[this.pos] !== ']') throw this.broken('no , or ] behind an item')
@@ -114,10 +195,10 @@ class DialectParser {
   private resolve(path: string): unknown {
     let target = this.root
     for (const [, name, index] of path.matchAll(/\.([\w$%-]+)|\[(\d+)\]/g)) {
-      if (target === null || typeof target !== 'object') return null
+      if (target === null || typeof target !== 'object' || !Object.hasOwn(target, name ?? index!)) return null
       target = (target as Record<string, unknown>)[name ?? index!]
     }
-    return target ?? null
+    return target
   }
 
   private number(): number | bigint {
@@ -125,7 +206,9 @@ class DialectParser {
     if (text === null) throw this.broken('no number')
     if (/^[LlDdFfBbSs]/.test(this.text[this.pos] ?? '')) this.pos++
     const number = Number(text)
-    return /^-?\d+$/.test(text) && !Number.isSafeInteger(number) ? BigInt(text) : number
+    const digits = text.length - (text[0] === '-' ? 1 : 0)
+    const exact = Number.isSafeInteger(number) || digits > MAX_INTEGER_DIGITS || !/^-?\d+$/.test(text)
+    return exact ? number : BigInt(text)
   }
 
   private string(quote: string): string {
@@ -136,11 +219,9 @@ class DialectParser {
     }
     const raw = this.text.slice(start + 1, this.pos++)
     if (!raw.includes('\\')) return raw
-    try {
-      return JSON.parse(`"${raw.replace(/\\x([0-9a-fA-F]{2})/g, '\\u00$1').replace(/\\'/g, "'")}"`)
-    } catch {
-      throw this.broken('an unknown escape')
-    }
+    return raw.replace(ESCAPE, (_, unit?: string, byte?: string, char?: string) =>
+      char === undefined ? String.fromCharCode(Number.parseInt((unit ?? byte)!, 16)) : (ESCAPED[char] ?? char)
+    )
   }
 
   private match(pattern: RegExp): string | null {
@@ -168,18 +249,31 @@ class DialectParser {
 
 /**
  * Reads a body. Maps with integer keys become plain objects, maps with objects as keys a Map, integers beyond 2^53
- * bigints. Throws NetError BAD_JSON.
+ * bigints; keys `__proto__` are left out. Throws NetError BAD_JSON.
  */
 export function parseBody(body: Uint8Array | string | null | undefined): unknown {
-  const text = typeof body === 'string' ? body : Buffer.from(body ?? []).toString('utf8')
-  if (!SPECIAL.test(text)) {
-    try {
-      return JSON.parse(text)
-    } catch {
-      // Not standard JSON: perhaps the dialect.
-    }
+  const text =
+    typeof body === 'string'
+      ? body
+      : body
+        ? Buffer.from(body.buffer, body.byteOffset, body.length).toString('utf8')
+        : ''
+  return (SPECIAL.test(text) ? undefined : parseStandard(text)) ?? new DialectParser(text).parse()
+}
+
+/** Reads the JSON of a header, which has no references and no integers of 64 bits. Throws NetError BAD_JSON. */
+export function parseHeaderText(text: string): unknown {
+  return parseStandard(text) ?? new DialectParser(text).parse()
+}
+
+/** Undefined when it is not standard JSON: perhaps the dialect. */
+function parseStandard(text: string): unknown {
+  if (tooDeep(text)) return undefined
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
   }
-  return new DialectParser(text).parse()
 }
 
 export interface FormatOptions {

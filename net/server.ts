@@ -75,11 +75,12 @@ export class RemotingServer {
       socket.destroy()
       return
     }
-    // The one place where a connection's first byte decides what it speaks.
+    // The one place where a connection's first byte decides what it speaks; before the connection sees it.
     socket.once('data', (first: Buffer) => {
       const reason = FOREIGN[first[0]!]
       if (reason === undefined) return
-      log.warn({ remote: `${socket.remoteAddress}:${socket.remotePort}`, reason }, 'closed a connection')
+      log.warn({ remote: connection.remote, reason }, 'closed a connection')
+      connection.close(reason)
       socket.destroy()
     })
     const connection = new Connection(socket, this.dispatcher, this.options)
