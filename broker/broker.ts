@@ -1,0 +1,210 @@
+import { hostname } from 'node:os'
+import { join } from 'node:path'
+import {
+  type Files,
+  type MessageStore,
+  openStore,
+  parseDelayLevels,
+  realFiles,
+  type StoreSeams,
+  storeDefaults
+} from '../engine/index.ts'
+import { hostOf } from '../message/index.ts'
+import { type Log, RemotingClient, RemotingServer, RequestCode, RequestDispatcher, request } from '../net/index.ts'
+import { ownAddress } from './addresses.ts'
+import { ClientRegistry, type ConsumerGroup } from './client-registry.ts'
+import { ConsumerOffsets } from './consumer-offsets.ts'
+import { GroupTable } from './groups.ts'
+import { HeldPulls } from './held-pulls.ts'
+import { NameServers } from './name-servers.ts'
+import { type BrokerOptions, brokerDefaults } from './options.ts'
+import { registerClientRequests } from './processors/clients.ts'
+import { registerOffsetRequests } from './processors/offsets.ts'
+import { PullProcessor } from './processors/pull.ts'
+import { SendProcessor } from './processors/send.ts'
+import { QueueLocks } from './queue-locks.ts'
+import { Scheduler } from './scheduler.ts'
+import { Statistics } from './statistics.ts'
+import { TopicTable } from './topics.ts'
+
+/** Pulls are not served on the VIP port. BrokerController#initializeResources */
+const NOT_ON_VIP_PORT = [RequestCode.PULL_MESSAGE, RequestCode.LITE_PULL_MESSAGE]
+/** A client that is silent for so long is gone. ProducerManager, ConsumerManager: CHANNEL_EXPIRED_TIMEOUT */
+const CLIENT_EXPIRY_MS = 120_000
+const CLIENT_EXPIRY_CHECK_MS = 10_000
+
+/** What a caller may put in the place of disk and time, and who hears of recovery. */
+export type BrokerSeams = Pick<StoreSeams, 'files' | 'clock' | 'onProgress'>
+
+/** A broker: one store, one port, everything that clients ask of it. BrokerController */
+export class Broker {
+  readonly options: BrokerOptions
+  readonly log: Log
+  readonly files: Files
+  readonly dispatcher: RequestDispatcher
+  readonly scheduler: Scheduler
+  readonly topics: TopicTable
+  readonly groups: GroupTable
+  readonly offsets: ConsumerOffsets
+  readonly clients = new ClientRegistry()
+  readonly locks: QueueLocks
+  readonly heldPulls = new HeldPulls()
+  readonly stats = new Statistics()
+  /** Calls NameServers and other brokers. */
+  readonly caller: RemotingClient
+  readonly bootTimestamp = Date.now()
+  /** The delay of each level in ms; level n is at index n - 1. */
+  readonly delaysMs: readonly number[]
+
+  /** Set by `start`; undefined when the store could not be opened. */
+  store!: MessageStore
+  nameServers!: NameServers
+  stopping = false
+
+  private readonly seams: BrokerSeams
+  private readonly server: RemotingServer
+  private vipServer: RemotingServer | null = null
+  private port = 0
+  private registered = false
+
+  constructor(options: Partial<BrokerOptions> & Pick<BrokerOptions, 'storePathRootDir'>, seams: BrokerSeams = {}) {
+    this.options = { brokerName: hostname(), ...brokerDefaults, ...options }
+    this.seams = seams
+    this.log = this.options.log
+    this.files = seams.files ?? realFiles
+    this.dispatcher = new RequestDispatcher(this.log)
+    this.scheduler = new Scheduler(this.log)
+    this.delaysMs = parseDelayLevels(this.options.store.messageDelayLevel ?? storeDefaults.messageDelayLevel)
+    this.locks = new QueueLocks(this.options.lockMaxLiveTimeMs)
+    const configDir = join(this.options.storePathRootDir, 'config')
+    this.topics = new TopicTable(this.options, this.files, configDir)
+    this.groups = new GroupTable(this.options, this.files, configDir)
+    this.offsets = new ConsumerOffsets(this.options, this.files, configDir)
+    this.caller = new RemotingClient({ log: this.log, language: 0, serializeType: 0 })
+    this.server = new RemotingServer(this.dispatcher, this.serverOptions)
+  }
+
+  private get serverOptions() {
+    return { log: this.log, idleTimeoutMs: this.options.serverChannelMaxIdleTimeMs }
+  }
+
+  /** `host:port` that clients use. */
+  get address(): string {
+    return hostOf(this.host, this.port).text
+  }
+
+  /** The host that clients are told. */
+  get host(): string {
+    return this.options.brokerIP1 ?? ownAddress(this.options.listenHost)
+  }
+
+  /** `host:port` that Java slaves use. */
+  get haAddress(): string {
+    return hostOf(this.options.brokerIP2 ?? this.host, this.options.haListenPort || this.port + 1).text
+  }
+
+  /**
+   * Opens the store, listens, and registers with the NameServers. Throws EngineError when the store cannot be opened,
+   * NetError when the port is taken.
+   */
+  async start(): Promise<void> {
+    const { options } = this
+    const listen = async () => {
+      this.port = (await this.server.listen(options.listenPort, options.listenHost)).port
+    }
+    try {
+      // Records name the port, so one that is yet to be found comes first.
+      if (options.listenPort === 0) await listen()
+      else this.port = options.listenPort
+      await this.open()
+      if (options.listenPort !== 0) await listen()
+      await this.listenVip()
+    } catch (error) {
+      await this.close()
+      throw error
+    }
+    this.registered = true
+    await this.nameServers.registerAll()
+    this.log.info({ address: this.address, brokerName: options.brokerName }, 'the broker serves')
+  }
+
+  private async open(): Promise<void> {
+    const { options } = this
+    this.store = await openStore(
+      options.storePathRootDir,
+      { ...options.store, storeHost: hostOf(this.host, this.port) },
+      { ...this.seams, files: this.files, log: this.log }
+    )
+    this.topics.load()
+    this.groups.load()
+    this.offsets.load()
+    this.nameServers = new NameServers(options, this.caller, this.topics, {
+      address: this.address,
+      haAddress: this.haAddress
+    })
+    this.topics.onChange = changed => this.nameServers.registerChanged(changed)
+    this.clients.onConsumersChanged = group => this.notifyConsumers(group)
+    this.store.onArrival = (topic, queueId, maxQueueOffset, tagsCode) =>
+      this.heldPulls.arrived(topic, queueId, maxQueueOffset, tagsCode)
+    this.register()
+    this.schedule()
+  }
+
+  /** One table for all that is served; a file per request family fills it. */
+  private register(): void {
+    new SendProcessor(this).register()
+    new PullProcessor(this).register()
+    registerOffsetRequests(this)
+    registerClientRequests(this)
+  }
+
+  private schedule(): void {
+    const { options, scheduler } = this
+    if (options.namesrvAddr !== '')
+      scheduler.every('register with NameServers', options.registerNameServerPeriodMs, () =>
+        this.nameServers.registerAll()
+      )
+    scheduler.every('expire clients', CLIENT_EXPIRY_CHECK_MS, () => this.clients.expire(CLIENT_EXPIRY_MS))
+  }
+
+  /** RocketMQ's slaves and old clients come to `listenPort - 2`. */
+  private async listenVip(): Promise<void> {
+    const { options } = this
+    if (!options.vipPortEnable || options.listenPort <= 2) return
+    const server = new RemotingServer(this.dispatcher.without(NOT_ON_VIP_PORT), this.serverOptions)
+    try {
+      await server.listen(options.listenPort - 2, options.listenHost)
+      this.vipServer = server
+    } catch (error) {
+      this.log.warn({ reason: (error as Error).message }, 'the VIP port is not served')
+    }
+  }
+
+  /** Tells a group's members that they have to share its queues anew. DefaultConsumerIdsChangeListener */
+  private notifyConsumers(group: ConsumerGroup): void {
+    if (!this.options.notifyConsumerIdsChangedEnable || group.messageModel === 'BROADCASTING') return
+    if (this.groups.find(group.name)?.notifyConsumerIdsChangedEnable === false) return
+    for (const { connection } of group.channels.values())
+      connection.invokeOneWay(request(RequestCode.NOTIFY_CONSUMER_IDS_CHANGED, { consumerGroup: group.name }))
+  }
+
+  /** Leaves the NameServers, answers what is under way, makes everything durable, and lets go of the store. */
+  async close(): Promise<void> {
+    if (this.stopping) return
+    this.stopping = true
+    if (this.registered) await this.nameServers.unregisterAll()
+    await this.scheduler.stop()
+    this.heldPulls.close()
+    await this.closeServers()
+    this.stats.close()
+    if (this.store !== undefined) {
+      await Promise.all([this.topics.close(), this.groups.close(), this.offsets.close()])
+      await this.store.close()
+    }
+    await this.caller.close()
+  }
+
+  private async closeServers(): Promise<void> {
+    await Promise.all([this.server.close(), this.vipServer?.close()])
+  }
+}

@@ -1,0 +1,5 @@
+// A broker, and what can be set.
+
+export { Broker, type BrokerSeams } from './broker.ts'
+export { BrokerError, type BrokerErrorCode, BrokerErrors } from './errors.ts'
+export { type BrokerOptions, brokerDefaults } from './options.ts'

@@ -1,0 +1,129 @@
+import { crc32 } from '../message/index.ts'
+import { formatBody, type Log, type RemotingClient, RequestCode, ResponseCode, request } from '../net/index.ts'
+import type { BrokerOptions } from './options.ts'
+import { isReadable, isWritable, Perm, type TopicConfig, type TopicTable } from './topics.ts'
+
+const UNREGISTER_TIMEOUT_MS = 3000
+
+/** What a broker tells NameServers of itself. */
+export interface BrokerIdentity {
+  address: string
+  haAddress: string
+}
+
+/** Tells every NameServer, in parallel and each for itself, what this broker serves. BrokerOuterAPI */
+export class NameServers {
+  private readonly options: BrokerOptions
+  private readonly client: RemotingClient
+  private readonly topics: TopicTable
+  private readonly identity: BrokerIdentity
+  private readonly log: Log
+  private addressList: string[]
+  private reachable = new Map<string, boolean>()
+
+  constructor(options: BrokerOptions, client: RemotingClient, topics: TopicTable, identity: BrokerIdentity) {
+    this.options = options
+    this.client = client
+    this.topics = topics
+    this.identity = identity
+    this.log = options.log
+    this.addressList = parseAddresses(options.namesrvAddr)
+  }
+
+  get addresses(): readonly string[] {
+    return this.addressList
+  }
+
+  setAddresses(namesrvAddr: string): void {
+    this.addressList = parseAddresses(namesrvAddr)
+  }
+
+  /** Registers with all topics. Resolves when every NameServer has answered or failed; never throws. BrokerController#registerBrokerAll */
+  async registerAll(): Promise<void> {
+    await this.register([...this.topics.all()])
+  }
+
+  /** Registers changed topics alone. BrokerController#registerIncrementBrokerData */
+  async registerChanged(topics: readonly TopicConfig[]): Promise<void> {
+    if (topics.length === 0) await this.registerAll()
+    else await this.register(topics)
+  }
+
+  private async register(topics: readonly TopicConfig[]): Promise<void> {
+    if (this.addressList.length === 0) return
+    const body = Buffer.from(
+      formatBody({
+        filterServerList: [],
+        topicConfigSerializeWrapper: {
+          dataVersion: this.topics.version,
+          mappingDataVersion: { counter: 0, stateVersion: 0, timestamp: this.topics.version.timestamp },
+          topicConfigTable: new Map(topics.map(topic => [topic.topicName, this.permitted(topic)])),
+          topicQueueMappingDetailMap: {},
+          topicQueueMappingInfoMap: {}
+        }
+      })
+    )
+    await this.toEach('register', this.options.registerBrokerTimeoutMs, () =>
+      request(
+        RequestCode.REGISTER_BROKER,
+        {
+          ...this.identityFields(),
+          haServerAddr: this.identity.haAddress,
+          enableActingMaster: 'false',
+          compressed: 'false',
+          bodyCrc32: String(crc32(body))
+        },
+        body
+      )
+    )
+  }
+
+  /** What the broker as a whole forbids, its topics do not offer. */
+  private permitted(topic: TopicConfig): TopicConfig {
+    const { brokerPermission } = this.options
+    if (isReadable(brokerPermission) && isWritable(brokerPermission)) return topic
+    return { ...topic, perm: topic.perm & (brokerPermission | Perm.INHERIT) }
+  }
+
+  async unregisterAll(): Promise<void> {
+    await this.toEach('unregister', UNREGISTER_TIMEOUT_MS, () =>
+      request(RequestCode.UNREGISTER_BROKER, this.identityFields())
+    )
+  }
+
+  private identityFields(): Record<string, string> {
+    const { brokerName, brokerClusterName, brokerId } = this.options
+    return {
+      brokerName,
+      brokerAddr: this.identity.address,
+      clusterName: brokerClusterName,
+      brokerId: String(brokerId)
+    }
+  }
+
+  private async toEach(what: string, timeoutMs: number, make: () => ReturnType<typeof request>): Promise<void> {
+    await Promise.all(
+      this.addressList.map(async address => {
+        try {
+          const answer = await this.client.invoke(address, make(), timeoutMs)
+          if (answer.code !== ResponseCode.SUCCESS) throw new Error(answer.remark ?? `code ${answer.code}`)
+          this.report(address, true, '')
+        } catch (error) {
+          this.report(address, false, `${what}: ${(error as Error).message}`)
+        }
+      })
+    )
+  }
+
+  /** Only changes are worth a line. */
+  private report(address: string, ok: boolean, reason: string): void {
+    if (this.reachable.get(address) === ok) return
+    this.reachable.set(address, ok)
+    if (ok) this.log.info({ address }, 'registered with a NameServer')
+    else this.log.warn({ address, reason }, 'a NameServer cannot be reached; trying again with the next registration')
+  }
+}
+
+function parseAddresses(text: string): string[] {
+  return [...new Set(text.split(/[;,]/).map(address => address.trim()))].filter(address => address !== '')
+}

@@ -1,0 +1,118 @@
+import type { StoreOptions } from '../engine/index.ts'
+import { type Log, silentLog } from '../net/index.ts'
+
+/** How a broker works. Names follow RocketMQ's BrokerConfig, units end them; broker.conf's keys are mapped in config.ts. */
+export interface BrokerOptions {
+  /** Where messages and configuration lie. Required. */
+  storePathRootDir: string
+  /** The address that it listens on. Default: 127.0.0.1; `0.0.0.0` opens it to the network. */
+  listenHost: string
+  /** 0 takes a free port. Default: 10911. */
+  listenPort: number
+  /** Whether it listens on `listenPort - 2` too, where RocketMQ's slaves and VIP channel clients come. Default: true. */
+  vipPortEnable: boolean
+  /** The address that clients and NameServers are told. Default: listenHost, or this host's first address for `0.0.0.0`. */
+  brokerIP1: string | null
+  /** The address that slaves are told. Default: brokerIP1. */
+  brokerIP2: string | null
+  /** Where Java slaves connect; told to NameServers. Default: 0, which is listenPort + 1. */
+  haListenPort: number
+  /** NameServers, separated by `;`. Default: none. */
+  namesrvAddr: string
+  brokerClusterName: string
+  /** Default: this host's name. */
+  brokerName: string
+  /** 0 is a master. */
+  brokerId: number
+  brokerRole: 'ASYNC_MASTER' | 'SYNC_MASTER' | 'SLAVE'
+  /** What all topics allow here: 4 read, 2 write. Default: 6. */
+  brokerPermission: number
+  /** Queues of a topic that is created by a send, at most. Default: 8. */
+  defaultTopicQueueNums: number
+  autoCreateTopicEnable: boolean
+  autoCreateSubscriptionGroup: boolean
+  clusterTopicEnable: boolean
+  brokerTopicEnable: boolean
+  traceTopicEnable: boolean
+  msgTraceTopicName: string
+  /** Default: true; false answers consumers that find nothing after shortPollingTimeMs. */
+  longPollingEnable: boolean
+  shortPollingTimeMs: number
+  notifyConsumerIdsChangedEnable: boolean
+  litePullMessageEnable: boolean
+  rejectPullConsumerEnable: boolean
+  rejectTransactionMessage: boolean
+  useServerSideResetOffset: boolean
+  /** How often changed consumer offsets are written. Default: 1,000: a kill never loses more. */
+  flushConsumerOffsetIntervalMs: number
+  flushDelayOffsetIntervalMs: number
+  /** Between registrations, 10,000 to 60,000. Default: 30,000. */
+  registerNameServerPeriodMs: number
+  registerBrokerTimeoutMs: number
+  /** Register every time in full, even when nothing changed. Default: true, as RocketMQ's. */
+  forceRegister: boolean
+  /** A connection on which nothing arrives for so long is closed. Default: 120,000. */
+  serverChannelMaxIdleTimeMs: number
+  /** How long a group's lock on a queue holds without renewal. Default: 60,000. RebalanceLockManager */
+  lockMaxLiveTimeMs: number
+  /** Sends that wait for their acknowledgement at once; more are answered SYSTEM_BUSY. Default: 100,000. */
+  maxPendingSends: number
+  /** Longest query answer, in messages. Default: 32. */
+  defaultQueryMaxNum: number
+  /** Sends are refused before this time, ms since 1970. Default: 0. */
+  startAcceptSendRequestTimestamp: number
+  /** The region that answers and messages name. Default: DefaultRegion. */
+  regionId: string
+  /** Whether clients shall trace. Default: true. */
+  traceOn: boolean
+  /** Keys that UPDATE_BROKER_CONFIG refuses. */
+  configBlackList: string
+  validateSystemTopicWhenUpdateTopic: boolean
+  /** Settings of the store; storeHost and messageDelayLevel included. */
+  store: Partial<StoreOptions>
+  log: Log
+}
+
+export const brokerDefaults: Readonly<Omit<BrokerOptions, 'storePathRootDir' | 'brokerName'>> = Object.freeze({
+  listenHost: '127.0.0.1',
+  listenPort: 10911,
+  vipPortEnable: true,
+  brokerIP1: null,
+  brokerIP2: null,
+  haListenPort: 0,
+  namesrvAddr: '',
+  brokerClusterName: 'DefaultCluster',
+  brokerId: 0,
+  brokerRole: 'ASYNC_MASTER',
+  brokerPermission: 6,
+  defaultTopicQueueNums: 8,
+  autoCreateTopicEnable: true,
+  autoCreateSubscriptionGroup: true,
+  clusterTopicEnable: true,
+  brokerTopicEnable: true,
+  traceTopicEnable: false,
+  msgTraceTopicName: 'RMQ_SYS_TRACE_TOPIC',
+  longPollingEnable: true,
+  shortPollingTimeMs: 1000,
+  notifyConsumerIdsChangedEnable: true,
+  litePullMessageEnable: true,
+  rejectPullConsumerEnable: false,
+  rejectTransactionMessage: false,
+  useServerSideResetOffset: true,
+  flushConsumerOffsetIntervalMs: 1000,
+  flushDelayOffsetIntervalMs: 1000,
+  registerNameServerPeriodMs: 30_000,
+  registerBrokerTimeoutMs: 24_000,
+  forceRegister: true,
+  serverChannelMaxIdleTimeMs: 120_000,
+  lockMaxLiveTimeMs: 60_000,
+  maxPendingSends: 100_000,
+  defaultQueryMaxNum: 32,
+  startAcceptSendRequestTimestamp: 0,
+  regionId: 'DefaultRegion',
+  traceOn: true,
+  configBlackList: 'configBlackList;brokerConfigPath',
+  validateSystemTopicWhenUpdateTopic: true,
+  store: Object.freeze({}),
+  log: silentLog
+})
