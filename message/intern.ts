@@ -1,6 +1,8 @@
 import { textOf } from './bytes.ts'
 
 const BUCKETS = 4096
+/** The longest name there is; what is longer is no name, and 4096 of them would be much to keep. */
+const MAX_KEPT_BYTES = 255
 
 /** One string for the same bytes again and again: topics and groups of hot paths, without a new string a message. */
 export class Interner {
@@ -9,6 +11,7 @@ export class Interner {
 
   /** The text of bytes[start, end). A bucket holds the last text of its hash, so memory is bounded. */
   get(bytes: Uint8Array, start: number, end: number): string {
+    if (end - start > MAX_KEPT_BYTES) return textOf(bytes, start, end)
     let hash = end - start
     for (let i = start; i < end; i++) hash = (Math.imul(hash, 31) + bytes[i]!) | 0
     const bucket = (hash ^ (hash >>> 12)) & (BUCKETS - 1)

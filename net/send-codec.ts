@@ -1,5 +1,5 @@
 import { MQ_VERSION } from './codes.ts'
-import { RESPONSE_FLAG } from './command.ts'
+import { ONE_WAY_FLAG, RESPONSE_FLAG } from './command.ts'
 import type { Connection } from './connection.ts'
 import {
   BINARY_AT,
@@ -10,6 +10,7 @@ import {
   LENGTH_BYTES,
   type SerializeType
 } from './frame.ts'
+import { fieldKey, HeaderWriter, MAX_ESCAPED_BYTES } from './header-writer.ts'
 
 // The direct way of SEND_MESSAGE_V2 and SEND_BATCH_MESSAGE: headers are read and answers written in place, in both header
 // types, with nothing allocated for a message. Whatever is unusual is left to the general codec.
@@ -20,6 +21,16 @@ const COMMA = 0x2c
 const COLON = 0x3a
 const OPEN = 0x7b
 const CLOSE = 0x7d
+const TRUE = Buffer.from('true')
+const FALSE = Buffer.from('false')
+const EXT_FIELDS = Buffer.from('extFields')
+const OPAQUE = Buffer.from('opaque')
+const FLAG = Buffer.from('flag')
+const VERSION = Buffer.from('version')
+const CODE = Buffer.from('code')
+
+/** One bit for each of the fields that every request has, a to h. */
+const ALL_REQUIRED = 0xff
 
 /** Properties are at most 32,767 bytes; what does not fit takes the general way. */
 const SCRATCH_BYTES = 64 * 1024
@@ -46,6 +57,7 @@ export class SendHeaderView {
   private seen = 0
   private pos = 0
   private end = 0
+  /** The last number that was read, or where the last text begins. */
   private number = 0
   private escaped = false
 
@@ -56,6 +68,7 @@ export class SendHeaderView {
     this.propertiesBytes = frame.bytes
     this.reconsumeTimes = 0
     this.batch = false
+    this.version = 0
     this.seen = 0
     return frame.serializeType === BINARY_HEADER ? this.decodeBinary(frame) : this.decodeJson(frame)
   }
@@ -64,7 +77,7 @@ export class SendHeaderView {
     const wireFlag = view.getInt32(headerStart + BINARY_AT.flag)
     this.version = view.getInt16(headerStart + BINARY_AT.version)
     this.opaque = view.getInt32(headerStart + BINARY_AT.opaque)
-    this.oneWay = (wireFlag & 2) !== 0
+    this.oneWay = (wireFlag & ONE_WAY_FLAG) !== 0
     if (wireFlag & RESPONSE_FLAG || view.getInt32(headerStart + BINARY_AT.remarkLength) !== 0) return false
     let pos = headerStart + BINARY_AT.smallest
     if (view.getInt32(pos - 4) !== headerEnd - pos) return false
@@ -80,41 +93,44 @@ export class SendHeaderView {
     return this.complete()
   }
 
-  /** A field's value in bytes[start, end). */
+  /** A field's value in bytes[start, end); false when the general codec would see in it what this one does not. */
   private field(key: number, start: number, end: number): boolean {
+    if (end === start) return false
+    if (key >= 0x61 && key <= 0x68) this.seen |= 1 << (key - 0x61)
     switch (key) {
       case 0x61: // a: producer group, which only statistics would want
       case 0x63: // c: default topic; a topic that is missing takes the general way
-      case 0x64: // d
-      case 0x6b: // k
-      case 0x6c: // l
-      case 0x6e: // n
+      case 0x6b: // k: unit mode
+      case 0x6e: // n: broker name
         return true
       case 0x62:
         this.topicStart = start
         this.topicEnd = end
-        this.seen |= 1
-        return end > start
+        return true
       case 0x69:
+        this.propertiesBytes = this.bytes
         this.propertiesStart = start
         this.propertiesEnd = end
         return true
       case 0x6d:
-        this.batch = this.bytes[start] === 0x74
-        return true
+        this.batch = this.is(TRUE, start, end)
+        return this.batch || this.is(FALSE, start, end)
     }
     if (!this.decimal(start, end)) return false
+    if (key === 0x67) {
+      this.bornTimestamp = this.number
+      return true
+    }
+    if (this.number !== (this.number | 0)) return false
     switch (key) {
+      case 0x64: // d: default queue count
+      case 0x6c: // l: largest reconsume count
+        return true
       case 0x65:
         this.queueId = this.number
-        this.seen |= 2
         return true
       case 0x66:
         this.sysFlag = this.number
-        return true
-      case 0x67:
-        this.bornTimestamp = this.number
-        this.seen |= 4
         return true
       case 0x68:
         this.flag = this.number
@@ -126,62 +142,72 @@ export class SendHeaderView {
     return false
   }
 
+  private is(word: Uint8Array, start: number, end: number): boolean {
+    if (end - start !== word.length) return false
+    for (let i = 0; i < word.length; i++) if (this.bytes[start + i] !== word[i]) return false
+    return true
+  }
+
   private decimal(start: number, end: number): boolean {
     const { bytes } = this
     const negative = bytes[start] === 0x2d
+    const first = negative ? start + 1 : start
     let number = 0
-    if (end - start > 15 || end === start) return false
-    for (let i = negative ? start + 1 : start; i < end; i++) {
+    if (end - first > 15 || end <= first) return false
+    for (let i = first; i < end; i++) {
       const digit = bytes[i]! - 48
       if (digit < 0 || digit > 9) return false
       number = number * 10 + digit
     }
-    this.number = negative ? -number : number
+    this.number = negative ? 0 - number : number
     return true
   }
 
   private complete(): boolean {
-    return this.seen === 7
+    return this.seen === ALL_REQUIRED
   }
 
-  /** Any order of keys, no white space: what Java, Go and JSON.stringify write. */
+  /** The code first, then any order of keys, no white space: what Java, Go and JSON.stringify write. */
   private decodeJson({ bytes, headerStart, headerEnd }: Frame): boolean {
     this.end = headerEnd
     this.pos = headerStart
     this.oneWay = false
     let hasOpaque = false
+    let hasFields = false
     if (bytes[this.pos++] !== OPEN) return false
     while (true) {
       if (!this.text()) return false
       const keyStart = this.number
       const keyEnd = this.pos - 1
       if (this.escaped || bytes[this.pos++] !== COLON) return false
-      const key = bytes[keyStart]!
-      const length = keyEnd - keyStart
-      // extFields, flag, opaque, version; code is known, language, remark and the rest do not matter.
-      if (length === 9 && key === 0x65) {
-        if (!this.extFields()) return false
-      } else if (bytes[this.pos] === QUOTE) {
-        if (!this.text()) return false
+      if (this.is(EXT_FIELDS, keyStart, keyEnd)) {
+        if (hasFields || !this.extFields()) return false
+        hasFields = true
       } else {
-        const start = this.pos
-        while (this.pos < this.end && bytes[this.pos] !== COMMA && bytes[this.pos] !== CLOSE) this.pos++
-        if (length === 6 && key === 0x6f) {
-          if (!this.decimal(start, this.pos)) return false
-          this.opaque = this.number
-          hasOpaque = true
-        } else if (length === 4 && key === 0x66) {
-          if (!this.decimal(start, this.pos) || this.number & RESPONSE_FLAG) return false
-          this.oneWay = (this.number & 2) !== 0
-        } else if (length === 7 && key === 0x76) {
-          if (!this.decimal(start, this.pos)) return false
-          this.version = this.number
-        }
+        const isOpaque = this.is(OPAQUE, keyStart, keyEnd)
+        const isFlag = this.is(FLAG, keyStart, keyEnd)
+        const isVersion = this.is(VERSION, keyStart, keyEnd)
+        if (isOpaque || isFlag || isVersion || this.is(CODE, keyStart, keyEnd)) {
+          if (!this.int32()) return false
+          if (isOpaque) this.opaque = this.number
+          else if (isVersion) this.version = this.number
+          else if (isFlag) this.oneWay = (this.number & ONE_WAY_FLAG) !== 0
+          // The frame's code is the one that stands first.
+          else if (keyStart !== headerStart + 2) return false
+          if (isFlag && this.number & RESPONSE_FLAG) return false
+          hasOpaque ||= isOpaque
+        } else if (!this.text()) return false
       }
       const next = bytes[this.pos++]
       if (next === CLOSE) return this.pos === this.end && hasOpaque && this.complete()
       if (next !== COMMA) return false
     }
+  }
+
+  private int32(): boolean {
+    const start = this.pos
+    while (this.pos < this.end && this.bytes[this.pos] !== COMMA && this.bytes[this.pos] !== CLOSE) this.pos++
+    return this.decimal(start, this.pos) && this.number === (this.number | 0)
   }
 
   private extFields(): boolean {
@@ -244,91 +270,27 @@ export class SendHeaderView {
   }
 }
 
-const HEX = Buffer.from('0123456789ABCDEF')
+const writer = new HeaderWriter()
 
-/** Writes the pieces of answers in one header type; positions are kept between the calls of one answer. */
-class AnswerWriter {
-  private bytes: Buffer = Buffer.alloc(0)
-  private view: DataView = new DataView(new ArrayBuffer(0))
-  private pos = 0
-
-  start(bytes: Buffer, view: DataView, pos: number): void {
-    this.bytes = bytes
-    this.view = view
-    this.pos = pos
-  }
-
-  raw(source: Uint8Array, start = 0, end = source.length): void {
-    const { bytes } = this
-    let pos = this.pos
-    for (let i = start; i < end; i++) bytes[pos++] = source[i]!
-    this.pos = pos
-  }
-
-  decimal(value: number): void {
-    let digits = 1
-    for (let rest = value; rest >= 10; rest = Math.floor(rest / 10)) digits++
-    this.pos += digits
-    let at = this.pos
-    let rest = value
-    for (let i = 0; i < digits; i++) {
-      const next = Math.floor(rest / 10)
-      this.bytes[--at] = 48 + rest - next * 10
-      rest = next
-    }
-  }
-
-  /** 16 hexadecimal digits. */
-  hex64(value: number): void {
-    this.hex32(Math.floor(value / 0x1_0000_0000))
-    this.hex32(value % 0x1_0000_0000)
-  }
-
-  private hex32(value: number): void {
-    for (let shift = 28; shift >= 0; shift -= 4) this.bytes[this.pos++] = HEX[(value >>> shift) & 15]!
-  }
-
-  skip(count: number): number {
-    this.pos += count
-    return this.pos - count
-  }
-
-  int32(value: number): void {
-    this.view.setInt32(this.pos, value)
-    this.pos += 4
-  }
-
-  get position(): number {
-    return this.pos
-  }
-}
-
-const writer = new AnswerWriter()
-
-const key = (name: string): Uint8Array => {
-  const bytes = Buffer.alloc(2 + name.length)
-  bytes.writeInt16BE(name.length)
-  bytes.write(name, 2)
-  return bytes
-}
 const KEY = {
-  msgId: key('msgId'),
-  queueId: key('queueId'),
-  queueOffset: key('queueOffset'),
-  transactionId: key('transactionId')
+  msgId: fieldKey('msgId'),
+  queueId: fieldKey('queueId'),
+  queueOffset: fieldKey('queueOffset'),
+  transactionId: fieldKey('transactionId')
 }
 const REGION_AND_TRACE = Buffer.concat([
-  key('MSG_REGION'),
+  fieldKey('MSG_REGION'),
   Buffer.from([0, 0, 0, 13]),
   Buffer.from('DefaultRegion'),
-  key('TRACE_ON'),
+  fieldKey('TRACE_ON'),
   Buffer.from([0, 0, 0, 4]),
   Buffer.from('true')
 ])
 const JSON_PART = {
   head: Buffer.from('{"code":'),
   queueId: Buffer.from(',"extFields":{"queueId":"'),
-  transactionId: Buffer.from('","TRACE_ON":"true","MSG_REGION":"DefaultRegion","transactionId":"'),
+  regionAndTrace: Buffer.from('","TRACE_ON":"true","MSG_REGION":"DefaultRegion'),
+  transactionId: Buffer.from('","transactionId":"'),
   msgId: Buffer.from('","msgId":"'),
   queueOffset: Buffer.from('","queueOffset":"'),
   opaque: Buffer.from('"},"flag":1,"language":"JAVA","opaque":'),
@@ -354,7 +316,7 @@ export function writeSendResponse(
   idStart: number,
   idEnd: number
 ): void {
-  const out = connection.output(MAX_FIXED_BYTES + hostHex.length + idEnd - idStart)
+  const out = connection.output(MAX_FIXED_BYTES + hostHex.length + MAX_ESCAPED_BYTES * (idEnd - idStart))
   const start = out.pos
   writer.start(out.bytes, out.view, start + FRAME_HEAD_BYTES)
   if (serializeType === JSON_HEADER) {
@@ -362,8 +324,11 @@ export function writeSendResponse(
     writer.decimal(code)
     writer.raw(JSON_PART.queueId)
     writer.decimal(queueId)
-    writer.raw(JSON_PART.transactionId)
-    writer.raw(id, idStart, idEnd)
+    writer.raw(JSON_PART.regionAndTrace)
+    if (idEnd > idStart) {
+      writer.raw(JSON_PART.transactionId)
+      writer.jsonText(id, idStart, idEnd)
+    }
     writer.raw(JSON_PART.msgId)
     writer.raw(hostHex)
     writer.hex64(physicalOffset)
@@ -386,13 +351,9 @@ export function writeSendResponse(
     writer.raw(hostHex)
     writer.hex64(physicalOffset)
     writer.raw(KEY.queueId)
-    let lengthAt = writer.skip(4)
-    writer.decimal(queueId)
-    view.setInt32(lengthAt, writer.position - lengthAt - 4)
+    writer.decimalValue(queueId)
     writer.raw(KEY.queueOffset)
-    lengthAt = writer.skip(4)
-    writer.decimal(queueOffset)
-    view.setInt32(lengthAt, writer.position - lengthAt - 4)
+    writer.decimalValue(queueOffset)
     if (idEnd > idStart) {
       writer.raw(KEY.transactionId)
       writer.int32(idEnd - idStart)
