@@ -411,8 +411,8 @@ export class ClientInstance {
     return request(RequestCode.HEART_BEAT, {}, heartbeatBody(this.clientId, this.producers.keys(), consumers))
   }
 
-  /** AclClientRPCHook: the values of all fields by key, then the body, under the secret key. */
-  private signed(command: RemotingCommand): RemotingCommand {
+  /** Signed when there are credentials: all fields' values by key, then the body, under the secret key. AclClientRPCHook */
+  signed(command: RemotingCommand): RemotingCommand {
     const { credentials } = this.options
     if (credentials === null) return command
     const { Signature: _, ...fields } = command.extFields ?? {}
@@ -514,7 +514,7 @@ function readOffsets(body: Uint8Array | null): [MessageQueue, number][] {
 }
 
 /** The error for an answer that is none of the codes that its caller can use. */
-export function refusal(address: string, command: RemotingCommand, answer: RemotingCommand): ClientError {
+export function refusal(address: string, command: { code: number }, answer: RemotingCommand): ClientError {
   return new ClientError('REFUSED', {
     address,
     requestCode: command.code,

@@ -1,8 +1,12 @@
-// What all of them share: options, routes, connections, errors.
+// Send.
 
+export { Producer, type ProducerOptions, producerDefaults, type RawMessage, type SendOptions } from './producer.ts'
+export { type MessageQueueSelector, selectByHash, selectByRandom } from './selectors.ts'
+export type { SendResult, SendStatus } from './sending.ts'
 // Look after topics, groups, offsets and brokers.
 export { Admin, type AdminOptions, type AdminPullResult, type QueryOptions, type RollbackStats } from './admin.ts'
 export * from './admin-bodies.ts'
+// What all of them share: options, routes, connections, errors.
 export { ClientInstance, type ConsumerMember, CREATE_TOPIC_KEY, type ProducerMember } from './client-instance.ts'
 export { ClientError, type ClientErrorCode, ClientErrors } from './errors.ts'
 export type { ConsumeFromWhere, MessageModel } from './heartbeat.ts'

@@ -373,7 +373,8 @@ export class Connection {
     }
   }
 
-  private closedError(): NetError {
+  /** What calls fail with once the connection is closed. */
+  closedError(): NetError {
     return new NetError('CONNECTION_CLOSED', { address: this.remote, reason: this.closeReason })
   }
 

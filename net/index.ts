@@ -45,4 +45,17 @@ export * from './headers.ts'
 export { type FormatOptions, formatBody, parseBody } from './json.ts'
 export { type Log, silentLog } from './log.ts'
 export { SendHeaderView, writeSendResponse } from './send-codec.ts'
+export { SendAnswerView, type SendFields, SendRequestWriter, type SendTarget } from './send-request.ts'
+export {
+  allowedValues,
+  type Configurable,
+  mergeProperties,
+  parseProperties,
+  readSettings,
+  type Setting,
+  type Settings,
+  settingsText,
+  settingValue,
+  updateSettings
+} from './settings.ts'
 export { RemotingServer, type RemotingServerOptions, serverDefaults } from './server.ts'
