@@ -1,8 +1,5 @@
 // Send.
 
-export { Producer, type ProducerOptions, producerDefaults, type RawMessage, type SendOptions } from './producer.ts'
-export { type MessageQueueSelector, selectByHash, selectByRandom } from './selectors.ts'
-export type { SendResult, SendStatus } from './sending.ts'
 // Look after topics, groups, offsets and brokers.
 export { Admin, type AdminOptions, type AdminPullResult, type QueryOptions, type RollbackStats } from './admin.ts'
 export * from './admin-bodies.ts'
@@ -12,4 +9,13 @@ export { ClientError, type ClientErrorCode, ClientErrors } from './errors.ts'
 export type { ConsumeFromWhere, MessageModel } from './heartbeat.ts'
 export { compareQueues, Message, type MessageQueue, type OutgoingMessage, queueKey } from './message.ts'
 export { type ClientOptions, type Credentials, clientOptionDefaults } from './options.ts'
+export { Producer, type ProducerOptions, producerDefaults, type RawMessage, type SendOptions } from './producer.ts'
 export type { BrokerRoute, QueueRoute, TopicRoute } from './route.ts'
+export { type MessageQueueSelector, selectByHash, selectByRandom } from './selectors.ts'
+export type { SendResult, SendStatus } from './sending.ts'
+export {
+  type TransactionListener,
+  TransactionProducer,
+  type TransactionSendResult,
+  type TransactionState
+} from './transaction-producer.ts'

@@ -16,10 +16,12 @@ import { RequestCode, ResponseCode } from '../net/index.ts'
 import { ClientInstance, CREATE_TOPIC_KEY, type ProducerMember } from './client-instance.ts'
 import { ClientError } from './errors.ts'
 import { FaultStrategy } from './fault-strategy.ts'
-import type { MessageQueue, OutgoingMessage } from './message.ts'
+import type { Message, MessageQueue, OutgoingMessage } from './message.ts'
 import { withNamespace, withoutNamespace } from './namespace.ts'
 import { type ClientOptions, checkInteger, clientOptionDefaults, withDefaults } from './options.ts'
 import { bodyBytes, checkSendable, encodeOwnProperties } from './outgoing.ts'
+import type { Publication } from './publication.ts'
+import { PendingReplies, replyTo } from './replies.ts'
 import { type MessageQueueSelector, selectByHash } from './selectors.ts'
 import { Sender, Sending, type SendResult } from './sending.ts'
 
@@ -117,6 +119,9 @@ export class Producer {
   /** How brokers reach this producer. */
   protected readonly member: ProducerMember
   private readonly ownsInstance: boolean
+  private readonly replies = new PendingReplies()
+  /** Topics whose brokers were all met because of requests. */
+  private readonly requestTopics = new Set<string>()
   private state: State = 'not started'
 
   /** Throws ClientError GROUP_BAD, OPTION_BAD or NO_NAMESRV. */
@@ -145,7 +150,8 @@ export class Producer {
       onRouteChanged: route => {
         const publication = sender.publications.get(route.topic)
         if (publication !== undefined) publication.route = route.publishQueues.length > 0 ? route : null
-      }
+      },
+      onReply: reply => this.replies.take(reply)
     }
   }
 
@@ -165,6 +171,9 @@ export class Producer {
     if (state !== 'running') return
     await this.sender.idle()
     this.sender.closed = true
+    this.replies.abandon(
+      new ClientError('NOT_RUNNING', { kind: 'producer', group: this.options.group, state: 'closed' })
+    )
     await this.instance.unregisterProducer(this.member)
     if (this.ownsInstance) await this.instance.close()
   }
@@ -205,7 +214,7 @@ export class Producer {
         return {
           flag: message.flag ?? 0,
           body: bodyBytes(message.body, this.options.maxMessageBytes),
-          properties: uniqueKeyProperty(id) + encodeOwnProperties(message)
+          properties: encodeProperty(PropertyName.UNIQ_KEY, id) + encodeOwnProperties(message)
         }
       })
       const wait = encodeOwnProperties({ topic: first.topic, body: '', waitForStore: first.waitForStore })
@@ -218,10 +227,46 @@ export class Producer {
         resolve as (result: SendResult | null) => void,
         reject
       )
-      sending.properties = uniqueKeyProperty(createUniqueKey()) + wait
+      sending.properties = encodeProperty(PropertyName.UNIQ_KEY, createUniqueKey()) + wait
       this.direct(sending, first, options)
       sending.start()
     })
+  }
+
+  /**
+   * Sends a message that asks for a reply, and resolves with the reply. Throws ClientError NO_REPLY when none comes
+   * within the time, else as `send`. DefaultMQProducerImpl#request
+   */
+  async request<A>(message: OutgoingMessage, options: SendOptions<A> = NO_OPTIONS): Promise<Message> {
+    this.checkState('running')
+    const { sendTimeoutMs, namespace } = this.options
+    const timeoutMs = options.timeoutMs ?? sendTimeoutMs
+    checkSendable(message.topic)
+    await this.meetRepliers(this.sender.publication(withNamespace(namespace, message.topic)))
+    const { correlationId, reply, cancel } = this.replies.expect(message.topic, timeoutMs)
+    try {
+      await new Promise((resolve, reject) => {
+        const extra =
+          encodeProperty(PropertyName.CORRELATION_ID, correlationId) +
+          encodeProperty(PropertyName.REPLY_TO_CLIENT, this.instance.clientId) +
+          encodeProperty('TTL', String(timeoutMs))
+        this.begin(message, { ...options, timeoutMs }, false, resolve, reject, extra)
+      })
+    } catch (error) {
+      cancel()
+      throw error
+    }
+    return reply
+  }
+
+  /**
+   * Answers a message that asks for a reply. Throws ClientError REPLY_BAD when it does not ask, SEND_FAILED when its
+   * sender has left, else as `send`.
+   */
+  async reply(request: Message, body: string | Uint8Array): Promise<SendResult> {
+    const { topic, properties } = replyTo(request)
+    const bytes = bodyBytes(body, this.options.maxMessageBytes)
+    return this.sendCoded(RequestCode.SEND_REPLY_MESSAGE_V2, { topic, body: bytes, properties }, NO_OPTIONS)
   }
 
   /** Sends a message as it is; for this folder's consumers, which send on what they could not consume. */
@@ -266,6 +311,14 @@ export class Producer {
     })
   }
 
+  /** Brokers hand replies to clients that they know: all of them must know this one before its first request. */
+  private async meetRepliers(publication: Publication): Promise<void> {
+    if (this.requestTopics.has(publication.topic)) return
+    await this.sender.findRoute(publication)
+    await this.instance.sendHeartbeats()
+    this.requestTopics.add(publication.topic)
+  }
+
   /** The way of every single message. `extra` are further encoded properties. */
   protected begin<A>(
     message: OutgoingMessage,
@@ -282,7 +335,7 @@ export class Producer {
     // Nobody tells when a one-way message is out, so its bytes are its own.
     if (oneWay && body === message.body) body = body.slice()
     const id = createUniqueKey()
-    const properties = uniqueKeyProperty(id) + encodeOwnProperties(message) + extra
+    const properties = encodeProperty(PropertyName.UNIQ_KEY, id) + encodeOwnProperties(message) + extra
     const code = RequestCode.SEND_MESSAGE_V2
     const sending = this.sending(code, message.topic, body, id, options, resolve, reject)
     sending.properties = properties
@@ -374,5 +427,4 @@ export class Producer {
   }
 }
 
-const uniqueKeyProperty = (key: string): string =>
-  PropertyName.UNIQ_KEY + NAME_VALUE_SEPARATOR + key + PROPERTY_SEPARATOR
+const encodeProperty = (name: string, value: string): string => name + NAME_VALUE_SEPARATOR + value + PROPERTY_SEPARATOR
