@@ -1,0 +1,17 @@
+import t from 'tap'
+import { javaVersions, startJava } from './java.ts'
+import { consuming, limits, pulling, querying, type Scenarios, sending } from './scenarios.ts'
+import { hasTools, startCluster } from './support.ts'
+
+// Each version with the header type that the other has by default nowhere: all four pairs are in examples and here.
+const headers = { '4.9.8': 'ROCKETMQ', '5.5.0': 'JSON' } as const
+
+if (hasTools(t, 'java', 'javac', 'mvn'))
+  for (const version of javaVersions)
+    t.test(`the Java client ${version} with ${headers[version]} headers`, { jobs: 8 }, async t => {
+      const cluster = await startCluster(t)
+      const client = await startJava(t, cluster, version, headers[version])
+      const scenarios: Scenarios = { ...sending, ...limits, ...consuming, ...pulling, ...querying }
+      for (const [name, scenario] of Object.entries(scenarios))
+        t.test(name, { buffered: true }, t => scenario(t, { cluster, client }))
+    })
