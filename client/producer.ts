@@ -3,6 +3,7 @@ import {
   type CompressionType,
   checkGroupName,
   compressBody,
+  copyOf,
   createUniqueKey,
   encodeBatch,
   encodeProperties,
@@ -333,7 +334,7 @@ export class Producer {
     const { maxMessageBytes, compressBodyOverBytes, compressionType, compressionLevel } = this.options
     let body = bodyBytes(message.body, maxMessageBytes)
     // Nobody tells when a one-way message is out, so its bytes are its own.
-    if (oneWay && body === message.body) body = body.slice()
+    if (oneWay && body === message.body) body = copyOf(body)
     const id = createUniqueKey()
     const properties = encodeProperty(PropertyName.UNIQ_KEY, id) + encodeOwnProperties(message) + extra
     const code = RequestCode.SEND_MESSAGE_V2

@@ -31,6 +31,11 @@ export function viewOf(bytes: Uint8Array): DataView {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 }
 
+/** Bytes [start, end) to keep. A Buffer's own slice would be a view, which keeps and shares the memory of the whole. */
+export function copyOf(bytes: Uint8Array, start = 0, end = bytes.length): Uint8Array {
+  return Uint8Array.prototype.slice.call(bytes, start, end)
+}
+
 const utf8 = new TextEncoder()
 
 /** The UTF-8 bytes of a text. */

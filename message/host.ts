@@ -1,5 +1,5 @@
 import { isIP } from 'node:net'
-import { viewOf } from './bytes.ts'
+import { copyOf, viewOf } from './bytes.ts'
 import { MessageError } from './errors.ts'
 
 /** An address and port as records carry them. */
@@ -50,7 +50,7 @@ export function hostOf(address: string, port: number): Host {
 /** The host whose bytes stand at `pos`. */
 export function readHost(bytes: Uint8Array, pos: number, v6: boolean): Host {
   const size = v6 ? 20 : 8
-  const own = bytes.slice(pos, pos + size)
+  const own = copyOf(bytes, pos, pos + size)
   const port = viewOf(own).getInt32(size - 4)
   let address: string
   if (v6) {

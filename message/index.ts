@@ -2,7 +2,7 @@
 
 export { BatchCursor, type BatchMessage, encodeBatch } from './batch.ts'
 // Bytes, hashes, checksums.
-export { bytesOf, layout, readI64, textOf, viewOf, writeI64 } from './bytes.ts'
+export { bytesOf, copyOf, layout, readI64, textOf, viewOf, writeI64 } from './bytes.ts'
 export { type CompressionType, compressBody, decompressBody } from './compression.ts'
 export { crc32 } from './crc.ts'
 export { MessageError, type MessageErrorCode, MessageErrors } from './errors.ts'

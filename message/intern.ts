@@ -1,4 +1,4 @@
-import { textOf } from './bytes.ts'
+import { copyOf, textOf } from './bytes.ts'
 
 const BUCKETS = 4096
 /** The longest name there is; what is longer is no name, and 4096 of them would be much to keep. */
@@ -21,7 +21,7 @@ export class Interner {
       while (i < key.length && key[i] === bytes[start + i]) i++
       if (i === key.length) return this.texts[bucket]!
     }
-    this.keys[bucket] = bytes.slice(start, end)
+    this.keys[bucket] = copyOf(bytes, start, end)
     this.texts[bucket] = textOf(bytes, start, end)
     return this.texts[bucket]!
   }

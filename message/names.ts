@@ -13,7 +13,8 @@ const MAX_TOPIC_LENGTH = 127
 const MAX_RETRY_TOPIC_LENGTH = 255
 const MAX_GROUP_LENGTH = 120
 
-const SYSTEM_TOPICS = new Set([
+/** Topics that every broker keeps for itself; those with a cluster's or a broker's name come on top. */
+export const SYSTEM_TOPICS: ReadonlySet<string> = new Set([
   DEFAULT_TOPIC,
   SCHEDULE_TOPIC,
   HALF_TOPIC,
@@ -70,9 +71,9 @@ const LEGAL = /^[%|a-zA-Z0-9_-]+$/
 export function checkTopicName(topic: string | null | undefined): string | null {
   if (!topic?.trim()) return 'The specified topic is blank.'
   if (!LEGAL.test(topic))
-    return `The specified topic "${topic}" contains illegal characters, allowing only ^[%|a-zA-Z0-9_-]+$`
+    return `The specified topic: ${topic}, contains illegal characters, allowing only ^[%|a-zA-Z0-9_-]+$`
   const limit = isRetryTopic(topic) || isDlqTopic(topic) ? MAX_RETRY_TOPIC_LENGTH : MAX_TOPIC_LENGTH
-  if (topic.length > limit) return `The specified topic "${topic}" is longer than topic max length ${limit}.`
+  if (topic.length > limit) return `The specified topic: ${topic}, is longer than topic max length: ${limit}`
   return null
 }
 
@@ -80,8 +81,8 @@ export function checkTopicName(topic: string | null | undefined): string | null 
 export function checkGroupName(group: string | null | undefined): string | null {
   if (!group?.trim()) return 'The specified group is blank.'
   if (!LEGAL.test(group))
-    return `The specified group "${group}" contains illegal characters, allowing only ^[%|a-zA-Z0-9_-]+$`
+    return `The specified group: ${group}, contains illegal characters, allowing only ^[%|a-zA-Z0-9_-]+$`
   if (group.length > MAX_GROUP_LENGTH)
-    return `The specified group "${group}" is longer than group max length ${MAX_GROUP_LENGTH}.`
+    return `The specified group: ${group}, is longer than group max length: ${MAX_GROUP_LENGTH}`
   return null
 }

@@ -41,7 +41,7 @@ export class PropertyScan {
     let pos = start
     while (pos < end) {
       let nameEnd = pos
-      while (nameEnd < end && bytes[nameEnd]! > 2) nameEnd++
+      while (nameEnd < end && bytes[nameEnd] !== 1 && bytes[nameEnd] !== 2) nameEnd++
       if (nameEnd >= end || bytes[nameEnd] !== 1) {
         pos = nameEnd + 1
         continue
