@@ -48,6 +48,12 @@ export abstract class OffsetStore {
     if (!this.closed) this.timer ??= setTimeout(() => this.onTimer(), this.intervalMs)
   }
 
+  /** Begins with an offset that is stored already. */
+  seed(queue: MessageQueue, offset: number): void {
+    const entry = this.entry(queue)
+    entry.offset = entry.written = offset
+  }
+
   /** Sets an offset that no later update changes. updateAndFreezeOffset */
   freeze(queue: MessageQueue, offset: number): void {
     this.update(queue, offset)

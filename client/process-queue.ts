@@ -23,8 +23,12 @@ const COMPACT_FROM = 1024
  */
 export class ProcessQueue {
   readonly queue: MessageQueue
-  /** No longer ours, or to be read anew from another offset: what still runs for it must leave no trace. */
+  /** Nothing more of it is handed out; what was handed out still counts. */
+  stopped = false
+  /** No longer ours, or read anew from another offset: what still runs for it leaves no trace. */
   dropped = false
+  /** Calls of the listener that run for it. */
+  calls = 0
   /** Messages that are neither consumed nor dropped. */
   count = 0
   bytes = 0
@@ -32,6 +36,9 @@ export class ProcessQueue {
   lastOffset = -1
   lastPullMs = Date.now()
   lastConsumeMs = Date.now()
+  /** Ordered consumption: until when we hold the queue's lock as far as we know, and when we got it last. */
+  lockedUntilMs = Number.POSITIVE_INFINITY
+  lastLockMs = Date.now()
 
   private entries: Cached[] = []
   private head = 0
@@ -56,15 +63,21 @@ export class ProcessQueue {
     }
   }
 
-  /** Hands out up to `max` messages, oldest first; returns none when all are handed out. */
+  /** Hands out up to `max` messages, oldest first; none when all are handed out. */
   take(max: number): Cached[] {
+    if (this.stopped) return []
     const batch = this.returned.length > 0 ? this.returned.splice(0, max) : []
     while (batch.length < max && this.next < this.entries.length) batch.push(this.entries[this.next++]!)
     return batch
   }
 
   get waiting(): boolean {
-    return this.returned.length > 0 || this.next < this.entries.length
+    return !this.stopped && (this.returned.length > 0 || this.next < this.entries.length)
+  }
+
+  /** No message of it has any consequence from now on. */
+  drop(): void {
+    this.stopped = this.dropped = true
   }
 
   /** Takes messages back, to be handed out before all others. */
