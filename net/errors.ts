@@ -14,7 +14,12 @@ export const NetErrors = {
   CONNECT_FAILED: 'cannot connect to {address}: {reason}',
   CONNECTION_CLOSED: 'the connection to {address} was closed: {reason}',
   REQUEST_TIMEOUT: 'no response from {address} within {timeoutMs} ms',
-  TOO_MANY_REQUESTS: '{max} requests to {address} wait for an answer already'
+  TOO_MANY_REQUESTS: '{max} requests to {address} wait for an answer already',
+  CONFIG_UNREADABLE: 'the configuration file {path} cannot be read: {reason}',
+  CONFIG_BAD_VALUE: '{file}: {key} is "{value}"; allowed is {allowed}',
+  CONFIG_TEXT_BAD: 'string2Properties error',
+  CONFIG_BLACKLISTED: 'Can not update config in black list.',
+  CONFIG_FIXED: '{key} cannot be changed while the process runs: set it in the configuration file and start again'
 } as const
 
 export type NetErrorCode = keyof typeof NetErrors
@@ -24,7 +29,10 @@ const RESPONSE_CODES: Partial<Record<NetErrorCode, number>> = {
   HEADER_FIELD_MISSING: ResponseCode.INVALID_PARAMETER,
   HEADER_FIELD_BAD: ResponseCode.INVALID_PARAMETER,
   BODY_BAD: ResponseCode.INVALID_PARAMETER,
-  BAD_JSON: ResponseCode.INVALID_PARAMETER
+  BAD_JSON: ResponseCode.INVALID_PARAMETER,
+  CONFIG_BAD_VALUE: ResponseCode.INVALID_PARAMETER,
+  CONFIG_BLACKLISTED: ResponseCode.NO_PERMISSION,
+  CONFIG_FIXED: ResponseCode.NO_PERMISSION
 }
 
 /** An error of this folder; `code` is for programs, the sentence for people, `details` for logs. */

@@ -85,7 +85,7 @@ export const ProducerGroupHeader = header({ producerGroup: 's!' })
 export const ConsumerRunningInfoHeader = header({ consumerGroup: 's!', clientId: 's!', jstackEnable: 'b' })
 export const ConsumeMessageDirectlyHeader = header({ consumerGroup: 's!', clientId: 's', msgId: 's', topic: 's' })
 
-// Topics and groups: 17, 215, 351, 200, 207, 352.
+// Topics and groups: 17, 21, 215, 351, 200, 201, 207, 352, 353.
 export const CreateTopicHeader = header({
   topic: 's!',
   defaultTopic: 's',
@@ -100,8 +100,12 @@ export const CreateTopicHeader = header({
 export const TopicHeader = header({ topic: 's!' })
 export const GroupHeader = header({ group: 's!' })
 export const DeleteSubscriptionGroupHeader = header({ groupName: 's!', cleanOffset: 'b', removeOffset: 'b' })
+export const GroupForbiddenHeader = header({ group: 's!', topic: 's!', readable: 'b' })
+const page = { dataVersion: 's' } as const
+export const GetAllTopicConfigHeader = header({ ...page, topicSeq: 'i', maxTopicNum: 'i' })
+export const GetAllGroupConfigHeader = header({ ...page, groupSeq: 'i', maxGroupNum: 'i' })
 
-// Queries and statistics: 12, 33, 208, 222, 315, 321, 343, 345.
+// Queries and statistics: 12, 33, 208, 222, 223, 303, 308, 314, 315, 317, 321, 343, 345.
 export const QueryMessageHeader = header({
   topic: 's!',
   key: 's!',
@@ -122,8 +126,14 @@ export const ResetOffsetHeader = header({
 })
 export const StatsDataHeader = header({ statsName: 's!', statsKey: 's!' })
 export const GroupTopicHeader = header({ group: 's!', topic: 's' })
+export const ConsumeTimeSpanHeader = header({ group: 's!', topic: 's!' })
+export const CorrectionOffsetHeader = header({ topic: 's!', compareGroup: 's', filterGroups: 's' })
+export const QueryConsumeQueueHeader = header({ ...queue, index: 'l!', count: 'i!', consumerGroup: 's' })
+export const GetConsumerStatusHeader = header({ topic: 's!', group: 's!', clientAddr: 's' })
+export const CloneGroupOffsetHeader = header({ srcGroup: 's!', destGroup: 's!', topic: 's', offline: 'b' })
+export const BrokerConsumeStatsHeader = header({ isOrder: 'b' })
 
-// NameServer: 100 to 105, 205, 216, 219, 224, 322, 327.
+// NameServer: 100 to 105, 205, 216, 219, 224, 322, 327, 901, 904, 905.
 export const KvConfigHeader = header({ namespace: 's!', key: 's!', value: 's!' })
 export const KvKeyHeader = header({ namespace: 's!', key: 's!' })
 export const NamespaceHeader = header({ namespace: 's!' })
@@ -146,3 +156,11 @@ export const MemberGroupHeader = header({ clusterName: 's!', brokerName: 's!' })
 export const DeleteTopicInNamesrvHeader = header({ topic: 's!', clusterName: 's' })
 export const ClusterHeader = header({ cluster: 's!' })
 export const GetRouteInfoHeader = header({ topic: 's!', acceptStandardJsonOnly: 'b' })
+export const BrokerHeartbeatHeader = header({ brokerName: 's!', brokerAddr: 's!', clusterName: 's!' })
+export const NotifyMinBrokerIdChangeHeader = header({
+  minBrokerId: 'l',
+  brokerName: 's',
+  minBrokerAddr: 's',
+  offlineBrokerAddr: 's',
+  haBrokerAddr: 's'
+})

@@ -1,0 +1,98 @@
+import {
+  BrokerHeader,
+  BrokerHeartbeatHeader,
+  BrokerNameHeader,
+  type Connection,
+  formatBody,
+  MemberGroupHeader,
+  RegisterBrokerHeader,
+  type RemotingCommand,
+  RequestCode,
+  type RequestDispatcher,
+  ResponseCode,
+  response
+} from '../../net/index.ts'
+import { ORDER_TOPIC_NAMESPACE } from '../kv-config.ts'
+import type { NameServerState } from '../name-server.ts'
+import { crc32, fingerprintOf, readDataVersion, readRegistration, sameVersion } from '../registration.ts'
+
+/** What brokers say of themselves, and what is asked about them. DefaultRequestProcessor */
+export function registerBrokerProcessors(
+  dispatcher: RequestDispatcher,
+  { options, routes, kv }: NameServerState
+): void {
+  dispatcher.register(RequestCode.REGISTER_BROKER, registerBroker)
+  dispatcher.register(RequestCode.UNREGISTER_BROKER, unregisterBroker)
+  dispatcher.register(RequestCode.QUERY_DATA_VERSION, queryDataVersion)
+  dispatcher.register(RequestCode.BROKER_HEARTBEAT, brokerHeartbeat)
+  dispatcher.register(RequestCode.GET_BROKER_MEMBER_GROUP, getBrokerMemberGroup)
+  dispatcher.register(RequestCode.WIPE_WRITE_PERM_OF_BROKER, wipeWritePermission)
+  dispatcher.register(RequestCode.ADD_WRITE_PERM_OF_BROKER, addWritePermission)
+
+  function registerBroker(request: RemotingCommand, connection: Connection): RemotingCommand {
+    const header = RegisterBrokerHeader.decode(request.extFields)
+    if (header.bodyCrc32 && header.bodyCrc32 !== crc32(request.body ?? new Uint8Array()))
+      return response(ResponseCode.SYSTEM_ERROR, 'crc32 not match', {})
+
+    const fingerprint = fingerprintOf(request)
+    if (!routes.refresh(header, fingerprint, connection)) {
+      const broker = { ...header, zoneName: request.extFields?.__ZONE_NAME }
+      const result = routes.register(broker, readRegistration(request.body), fingerprint, connection)
+      if (result === 'unknown')
+        return response(
+          ResponseCode.SYSTEM_ERROR,
+          `register broker failed: ${header.brokerName} (id ${header.brokerId}) names a single topic before it registered all`,
+          {}
+        )
+      if (result === 'outdated') return response(ResponseCode.SUCCESS, null, {})
+    }
+    const orderConfs = options.returnOrderTopicConfigToBroker ? kv.list(ORDER_TOPIC_NAMESPACE) : undefined
+    return response(
+      ResponseCode.SUCCESS,
+      null,
+      routes.masterOf(header.brokerName, header.brokerId),
+      orderConfs && formatBody({ table: orderConfs })
+    )
+  }
+
+  function unregisterBroker(request: RemotingCommand): RemotingCommand {
+    const { brokerName, brokerAddr } = BrokerHeader.decode(request.extFields)
+    routes.unregister(brokerName, brokerAddr)
+    return response(ResponseCode.SUCCESS)
+  }
+
+  /** Also how a broker keeps itself alive. */
+  function queryDataVersion(request: RemotingCommand): RemotingCommand {
+    const { brokerName, brokerAddr } = BrokerHeader.decode(request.extFields)
+    const held = routes.heartbeat(brokerName, brokerAddr)
+    const changed = held === undefined || !sameVersion(held, readDataVersion(request.body))
+    return response(
+      ResponseCode.SUCCESS,
+      null,
+      { changed: String(changed) },
+      held && formatBody({ counter: held.counter, stateVersion: held.stateVersion, timestamp: held.timestamp })
+    )
+  }
+
+  function brokerHeartbeat(request: RemotingCommand): RemotingCommand {
+    const { brokerName, brokerAddr } = BrokerHeartbeatHeader.decode(request.extFields)
+    routes.heartbeat(brokerName, brokerAddr)
+    return response(ResponseCode.SUCCESS)
+  }
+
+  function getBrokerMemberGroup(request: RemotingCommand): RemotingCommand {
+    const { clusterName: cluster, brokerName } = MemberGroupHeader.decode(request.extFields)
+    const brokerMemberGroup = { brokerAddrs: routes.members(brokerName), brokerName, cluster }
+    return response(ResponseCode.SUCCESS, null, null, formatBody({ brokerMemberGroup }))
+  }
+
+  function wipeWritePermission(request: RemotingCommand): RemotingCommand {
+    const { brokerName } = BrokerNameHeader.decode(request.extFields)
+    return response(ResponseCode.SUCCESS, null, { wipeTopicCount: String(routes.wipeWritePermission(brokerName)) })
+  }
+
+  function addWritePermission(request: RemotingCommand): RemotingCommand {
+    const { brokerName } = BrokerNameHeader.decode(request.extFields)
+    return response(ResponseCode.SUCCESS, null, { addTopicCount: String(routes.addWritePermission(brokerName)) })
+  }
+}
