@@ -303,8 +303,10 @@ export function formatBody(value: unknown, { standard = false, indent }: FormatO
         ']'
       )
     const entries: [unknown, unknown][] = item instanceof Map ? [...item] : Object.entries(item)
-    const key = (name: unknown): string =>
-      typeof name === 'string' || standard ? JSON.stringify(String(name)) : write(name, inner)
+    const key = (name: unknown): string => {
+      if (typeof name === 'string') return JSON.stringify(name)
+      return standard ? JSON.stringify(write(name, '')) : write(name, inner)
+    }
     return join(
       '{',
       entries.filter(([, part]) => part !== undefined).map(([name, part]) => `${key(name)}:${write(part, inner)}`),
