@@ -98,11 +98,10 @@ class Parser {
   }
 
   parse(args: readonly string[]): GivenOptions {
-    let plain = false
     for (const arg of args) {
-      if (this.current !== null && (plain || this.isValue(arg))) this.addValue(arg.replace(/^"(.*)"$/s, '$1'))
-      else if (plain) continue
-      else if (arg === '--') plain = true
+      // What follows is neither option nor value.
+      if (arg === '--') break
+      if (this.current !== null && this.isValue(arg)) this.addValue(arg.replace(/^"(.*)"$/s, '$1'))
       else if (arg.startsWith('--')) this.long(arg)
       else if (arg.startsWith('-') && arg !== '-') this.shortOrLong(arg)
     }
@@ -140,7 +139,7 @@ class Parser {
       throw new UsageError(`Unrecognized option: ${arg}`)
     if (others.length > 0) {
       const names = [option, ...others].map(({ long }) => `'${long}'`).join(', ')
-      throw new UsageError(`Ambiguous option: '${arg}'  (could be: ${names})`)
+      throw new UsageError(`Ambiguous option: '${arg.split('=', 1)[0]}'  (could be: ${names})`)
     }
     this.take(option)
     if (rest.length > 0) this.addValue(rest.join('='))

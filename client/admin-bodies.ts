@@ -24,14 +24,25 @@ export interface QueueData {
   writeQueueNums: number
 }
 
+/** Which queues of a static topic a broker has. TopicQueueMappingInfo */
+export interface TopicQueueMapping {
+  bname: string
+  currIdMap: Map<number, number>
+  dirty: boolean
+  epoch: number
+  scope: string
+  topic: string
+  totalQueues: number
+}
+
 /** Where a topic lies, as a NameServer tells it. TopicRouteData */
 export interface TopicRouteData {
   brokerDatas: BrokerData[]
   filterServerTable?: Record<string, string[]>
   orderTopicConf?: string
   queueDatas: QueueData[]
-  /** Of static topics only. */
-  topicQueueMappingByBroker?: Record<string, unknown>
+  /** Of static topics only: by broker name. */
+  topicQueueMappingByBroker?: Record<string, TopicQueueMapping>
 }
 
 /** All brokers that a NameServer knows. ClusterInfo */
@@ -293,17 +304,20 @@ export function parseQueueTable<T extends object>(table: unknown): (MessageQueue
 }
 
 /** Integer keys come out of JSON as texts; as a Map of numbers they go back unquoted, as Java writes them. */
-function withAddresses(broker: BrokerData): BrokerData {
-  const entries = Object.entries(broker.brokerAddrs ?? {}).map(([id, address]): [number, string] => [
-    Number(id),
-    address
-  ])
-  return { ...broker, brokerAddrs: new Map(entries.sort(([a], [b]) => a - b)) }
-}
+const byNumber = <T>(table: object | undefined): Map<number, T> =>
+  new Map(
+    Object.entries(table ?? {})
+      .map(([id, value]): [number, T] => [Number(id), value])
+      .sort(([a], [b]) => a - b)
+  )
+
+const withAddresses = (broker: BrokerData): BrokerData => ({ ...broker, brokerAddrs: byNumber(broker.brokerAddrs) })
 
 export function parseRouteData(body: Body): TopicRouteData {
-  const route = parseObject<TopicRouteData>(body)
-  return { ...route, queueDatas: route.queueDatas ?? [], brokerDatas: (route.brokerDatas ?? []).map(withAddresses) }
+  const { queueDatas = [], brokerDatas = [], ...rest } = parseObject<TopicRouteData>(body)
+  for (const mapping of Object.values(rest.topicQueueMappingByBroker ?? {}))
+    mapping.currIdMap = byNumber(mapping.currIdMap)
+  return { ...rest, queueDatas, brokerDatas: brokerDatas.map(withAddresses) }
 }
 
 export function parseClusterInfo(body: Body): ClusterInfo {

@@ -1,4 +1,4 @@
-import { decodeOffsetMessageId, dlqTopicOf, retryTopicOf } from '../message/index.ts'
+import { decodeOffsetMessageId, dlqTopicOf, PropertyName, retryTopicOf } from '../message/index.ts'
 import {
   type ExtFields,
   formatBody,
@@ -55,6 +55,24 @@ export interface QueryOptions {
   cluster?: string | undefined
 }
 
+/** Whom a question about a topic goes to. */
+export interface ReadOptions {
+  /** Only this broker. Default: all that have the topic. */
+  address?: string | undefined
+  /** The topic whose route is taken. Default: the topic itself. */
+  routeTopic?: string | undefined
+}
+
+/** What a pull asks for. */
+export interface PullOptions {
+  /** Tags, as `TagA || TagB`. Default: all. */
+  expression?: string | undefined
+  /** Pull as this group. Default: TOOLS_CONSUMER, which every broker knows. */
+  group?: string | undefined
+  /** The topic whose route is taken. Default: that of the queue. */
+  routeTopic?: string | undefined
+}
+
 /** What a pull found, and where to go on. */
 export interface AdminPullResult {
   status: 'FOUND' | 'NO_NEW_MSG' | 'NO_MATCHED_MSG' | 'OFFSET_ILLEGAL'
@@ -80,6 +98,7 @@ const TOOLS_GROUP = 'TOOLS_CONSUMER'
 const PULL_HAS_SUBSCRIPTION = 4
 const PULL_WAIT_MS = 20_000
 const MAX_INT = 0x7fff_ffff
+const NOTHING = new Uint8Array(0)
 const GROUPS_PER_PAGE = 2000
 const PULL_STATUS: Readonly<Record<number, AdminPullResult['status']>> = {
   [ResponseCode.SUCCESS]: 'FOUND',
@@ -210,9 +229,12 @@ export class Admin {
       await this.ask(address, RequestCode.DELETE_TOPIC_IN_NAMESRV, { topic, clusterName })
   }
 
-  /** What a topic's queues hold, on all its brokers or on one. MQAdminExt#examineTopicStats */
-  async topicStats(topic: string, address?: string): Promise<TopicStats> {
-    const addresses = address === undefined ? addressesOf(await this.topicRoute(topic)) : [address]
+  /**
+   * What a topic's queues hold, on all its brokers or on one. A topic without a route, as those of LMQ are, takes that of
+   * another. MQAdminExt#examineTopicStats
+   */
+  async topicStats(topic: string, { address, routeTopic = topic }: ReadOptions = {}): Promise<TopicStats> {
+    const addresses = address === undefined ? addressesOf(await this.topicRoute(routeTopic)) : [address]
     const total: TopicStats = { queues: [], topicPutTps: 0 }
     for (const each of addresses) {
       const { body } = await this.ask(each, RequestCode.GET_TOPIC_STATS_INFO, { topic })
@@ -369,10 +391,12 @@ export class Admin {
    * How far a group has come, in all its topics or in one. Throws GROUP_NOT_ONLINE when there is nothing to tell.
    * MQAdminExt#examineConsumeStats
    */
-  async consumeStats(group: string, topic?: string): Promise<ConsumeStats> {
+  async consumeStats(group: string, topic?: string, { routeTopic }: ReadOptions = {}): Promise<ConsumeStats> {
+    const ofTopic = topic === undefined ? [] : [topic, `${retryTopicOf(group)}_${topic}`]
     const route = await this.firstRoute([
       retryTopicOf(group),
-      ...(topic === undefined ? [] : [topic, `${retryTopicOf(group)}_${topic}`])
+      ...ofTopic,
+      ...(routeTopic === undefined ? [] : [routeTopic])
     ])
     const total: ConsumeStats = { consumeTps: 0, queues: [] }
     for (const address of addressesOf(route)) {
@@ -421,18 +445,18 @@ export class Admin {
   }
 
   /** Where a queue begins. MQAdmin#minOffset */
-  minOffset(queue: MessageQueue): Promise<number> {
-    return this.queueOffset(queue, RequestCode.GET_MIN_OFFSET, {})
+  minOffset(queue: MessageQueue, { routeTopic }: ReadOptions = {}): Promise<number> {
+    return this.queueOffset(queue, RequestCode.GET_MIN_OFFSET, {}, routeTopic)
   }
 
   /** Where the next message of a queue will lie. MQAdmin#maxOffset */
-  maxOffset(queue: MessageQueue): Promise<number> {
-    return this.queueOffset(queue, RequestCode.GET_MAX_OFFSET, { committed: true })
+  maxOffset(queue: MessageQueue, { routeTopic }: ReadOptions = {}): Promise<number> {
+    return this.queueOffset(queue, RequestCode.GET_MAX_OFFSET, { committed: true }, routeTopic)
   }
 
   /** The first message stored at a time or after it. MQAdmin#searchOffset */
-  searchOffset(queue: MessageQueue, timestamp: number): Promise<number> {
-    return this.queueOffset(queue, RequestCode.SEARCH_OFFSET_BY_TIMESTAMP, { timestamp })
+  searchOffset(queue: MessageQueue, timestamp: number, { routeTopic }: ReadOptions = {}): Promise<number> {
+    return this.queueOffset(queue, RequestCode.SEARCH_OFFSET_BY_TIMESTAMP, { timestamp }, routeTopic)
   }
 
   /** Sets a group's offset in a queue, as a consumer would. MQAdminExt#updateConsumeOffset */
@@ -451,10 +475,10 @@ export class Admin {
     topic: string,
     group: string,
     timestamp: number,
-    { force = true } = {}
+    { force = true, routeTopic = topic }: ReadOptions & { force?: boolean } = {}
   ): Promise<(MessageQueue & { offset: number })[]> {
     const offsets: (MessageQueue & { offset: number })[] = []
-    for (const address of addressesOf(await this.topicRoute(topic)))
+    for (const address of addressesOf(await this.topicRoute(routeTopic)))
       offsets.push(...(await this.resetOffsetOfBroker(address, { topic, group, timestamp, isForce: force })))
     return offsets.sort(compareQueues)
   }
@@ -477,15 +501,15 @@ export class Admin {
     topic: string,
     group: string,
     timestamp: number,
-    { force = true } = {}
+    { force = true, routeTopic = topic }: ReadOptions & { force?: boolean } = {}
   ): Promise<RollbackStats[]> {
     const result: RollbackStats[] = []
-    for (const address of addressesOf(await this.topicRoute(topic))) {
+    for (const address of addressesOf(await this.topicRoute(routeTopic))) {
       const { queues } = await this.consumeStatsOfBroker(address, group)
       let known: Pick<QueueProgress, keyof MessageQueue | 'brokerOffset' | 'consumerOffset'>[]
       known = queues.filter(queue => queue.topic === topic)
       if (known.length === 0)
-        known = (await this.topicStats(topic, address)).queues.map(({ maxOffset, minOffset, ...queue }) => ({
+        known = (await this.topicStats(topic, { address })).queues.map(({ maxOffset, minOffset, ...queue }) => ({
           ...queue,
           brokerOffset: maxOffset,
           consumerOffset: minOffset
@@ -544,7 +568,7 @@ export class Admin {
   /** The message at a position of a broker's CommitLog. MQClientAPIImpl#viewMessage */
   async viewMessage(address: string, topic: string, physicalOffset: number): Promise<Message> {
     const { body } = await this.ask(address, RequestCode.VIEW_MESSAGE_BY_ID, { topic, offset: physicalOffset })
-    return decodeMessage(body ?? new Uint8Array(0), '')
+    return decodeMessage(body ?? NOTHING, '')
   }
 
   /** A message by either kind of id. Throws MESSAGE_NOT_FOUND. MQAdminExt#queryMessage */
@@ -565,9 +589,9 @@ export class Admin {
     queue: MessageQueue,
     offset: number,
     maxCount: number,
-    { expression = '*', group = TOOLS_GROUP } = {}
+    { expression = '*', group = TOOLS_GROUP, routeTopic }: PullOptions = {}
   ): Promise<AdminPullResult> {
-    const address = await this.addressOf(queue)
+    const address = await this.addressOf(queue, routeTopic)
     const command = request(
       RequestCode.PULL_MESSAGE,
       fields({
@@ -589,10 +613,14 @@ export class Admin {
     const answer = await this.instance.invoke(address, command, this.timeoutMs + PULL_WAIT_MS)
     const status = PULL_STATUS[answer.code]
     if (status === undefined) throw refusal(address, command, answer)
-    const { nextBeginOffset, minOffset, maxOffset } = answer.extFields ?? {}
+    const { nextBeginOffset = '0', minOffset = '0', maxOffset = '0' } = answer.extFields ?? {}
+    const messages = status === 'FOUND' ? await decodeMessages(answer.body ?? NOTHING, queue.brokerName) : []
+    // PullAPIWrapper#processPullResult
+    for (const { properties } of messages)
+      properties.set(PropertyName.MIN_OFFSET, minOffset).set(PropertyName.MAX_OFFSET, maxOffset)
     return {
       status,
-      messages: status === 'FOUND' && answer.body !== null ? await decodeMessages(answer.body, queue.brokerName) : [],
+      messages,
       nextOffset: Number(nextBeginOffset),
       minOffset: Number(minOffset),
       maxOffset: Number(maxOffset)
@@ -765,17 +793,18 @@ export class Admin {
     throw failure
   }
 
-  private async addressOf({ topic, brokerName }: MessageQueue): Promise<string> {
-    return (await this.instance.findReadAddress(topic, brokerName)).address
+  private async addressOf({ topic, brokerName }: MessageQueue, routeTopic = topic): Promise<string> {
+    return (await this.instance.findReadAddress(routeTopic, brokerName)).address
   }
 
   private async queueOffset(
     queue: MessageQueue,
     code: number,
-    header: Record<string, string | number | boolean>
+    header: Record<string, string | number | boolean>,
+    routeTopic?: string
   ): Promise<number> {
     const { topic, queueId, brokerName } = queue
-    const address = await this.addressOf(queue)
+    const address = await this.addressOf(queue, routeTopic)
     const answer = await this.ask(address, code, { topic, queueId, bname: brokerName, ...header })
     return Number(answer.extFields?.offset)
   }
