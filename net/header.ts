@@ -43,7 +43,7 @@ export function header<const S extends Spec>(spec: S) {
     decode(ext: ExtFields | null): HeaderValues<S> {
       const values: Record<string, unknown> = {}
       for (const { name, type, required } of fields) {
-        const value = ext?.[name]
+        const value = ext && Object.hasOwn(ext, name) ? ext[name] : undefined
         if (value !== undefined) values[name] = read(name, type, value)
         else if (required) throw new NetError('HEADER_FIELD_MISSING', { field: name })
       }
