@@ -58,7 +58,7 @@ export class HeaderWriter {
     let rest = value
     for (let i = 0; i < digits; i++) {
       const next = Math.floor(rest / 10)
-      this.bytes[--at] = 48 + rest - next * 10
+      this.bytes[--at] = 48 + (rest - next * 10)
       rest = next
     }
   }

@@ -208,6 +208,6 @@ export class SendAnswerView {
 
 function decimal(bytes: Uint8Array, start: number, end: number): number {
   let number = 0
-  for (let i = start; i < end; i++) number = number * 10 + bytes[i]! - 48
+  for (let i = start; i < end; i++) number = number * 10 + (bytes[i]! - 48)
   return number
 }

@@ -3,11 +3,21 @@ import fc from 'fast-check'
 import t from 'tap'
 import { formatBody, NetError, parseBody } from '../../net/index.ts'
 
+/** Without what this dialect reads in another way: keys that are left out, and integers that become bigints. */
+const value = fc.jsonValue({ maxDepth: 5 }).map(json =>
+  JSON.parse(
+    JSON.stringify(json, (key, part) => {
+      if (key === '__proto__') return undefined
+      return Number.isInteger(part) && !Number.isSafeInteger(part) ? 0.5 : part
+    })
+  )
+)
+
 t.test('standard JSON is read as it is', async t => {
   fc.assert(
-    fc.property(fc.jsonValue({ maxDepth: 5 }), value => {
-      const expected = JSON.parse(JSON.stringify(value, (key, part) => (key === '__proto__' ? undefined : part)))
-      assert.deepEqual(parseBody(JSON.stringify(value)), expected)
+    fc.property(value, json => {
+      assert.deepEqual(parseBody(JSON.stringify(json)), json)
+      assert.deepEqual(parseBody(JSON.stringify(json, null, 2)), json)
     })
   )
   t.pass()
@@ -15,11 +25,10 @@ t.test('standard JSON is read as it is', async t => {
 
 t.test('what is written is read again', async t => {
   fc.assert(
-    fc.property(fc.jsonValue({ maxDepth: 5 }), value => {
-      const plain = JSON.parse(JSON.stringify(value, (key, part) => (key === '__proto__' ? undefined : part)))
+    fc.property(value, json => {
       for (const options of [{}, { standard: true }, { indent: '\t' as const }])
-        assert.deepEqual(parseBody(formatBody(plain, options)), plain)
-      assert.deepEqual(JSON.parse(formatBody(plain, { standard: true })), plain)
+        assert.deepEqual(parseBody(formatBody(json, options)), json)
+      assert.equal(formatBody(json), JSON.stringify(json))
     })
   )
   t.pass()
