@@ -1,27 +1,38 @@
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import {
+  type Clock,
   type Files,
   type MessageStore,
   openStore,
   parseDelayLevels,
+  realClock,
   realFiles,
   type StoreSeams,
   storeDefaults
 } from '../engine/index.ts'
-import { hostOf } from '../message/index.ts'
+import { hostOf, SCHEDULE_TOPIC } from '../message/index.ts'
 import { type Log, RemotingClient, RemotingServer, RequestCode, RequestDispatcher, request } from '../net/index.ts'
 import { ownAddress } from './addresses.ts'
 import { ClientRegistry, type ConsumerGroup } from './client-registry.ts'
 import { ConsumerOffsets } from './consumer-offsets.ts'
+import { DelayService } from './delay.ts'
 import { GroupTable } from './groups.ts'
 import { HeldPulls } from './held-pulls.ts'
 import { NameServers } from './name-servers.ts'
 import { type BrokerOptions, brokerDefaults } from './options.ts'
 import { registerClientRequests } from './processors/clients.ts'
+import { registerGroupRequests } from './processors/groups.ts'
+import { registerLockRequests } from './processors/locks.ts'
 import { registerOffsetRequests } from './processors/offsets.ts'
 import { PullProcessor } from './processors/pull.ts'
+import { registerQueryRequests } from './processors/queries.ts'
+import { registerRelayRequests } from './processors/relay.ts'
+import { registerResetRequests } from './processors/reset.ts'
 import { SendProcessor } from './processors/send.ts'
+import { registerSendBackRequest } from './processors/send-back.ts'
+import { registerStatisticsRequests } from './processors/statistics.ts'
+import { registerTopicRequests } from './processors/topics.ts'
 import { QueueLocks } from './queue-locks.ts'
 import { Scheduler } from './scheduler.ts'
 import { Statistics } from './statistics.ts'
@@ -41,6 +52,7 @@ export class Broker {
   readonly options: BrokerOptions
   readonly log: Log
   readonly files: Files
+  readonly clock: Clock
   readonly dispatcher: RequestDispatcher
   readonly scheduler: Scheduler
   readonly topics: TopicTable
@@ -49,12 +61,13 @@ export class Broker {
   readonly clients = new ClientRegistry()
   readonly locks: QueueLocks
   readonly heldPulls = new HeldPulls()
-  readonly stats = new Statistics()
+  readonly stats: Statistics
   /** Calls NameServers and other brokers. */
   readonly caller: RemotingClient
   readonly bootTimestamp = Date.now()
   /** The delay of each level in ms; level n is at index n - 1. */
   readonly delaysMs: readonly number[]
+  readonly delay: DelayService
 
   /** Set by `start`; undefined when the store could not be opened. */
   store!: MessageStore
@@ -72,6 +85,7 @@ export class Broker {
     this.seams = seams
     this.log = this.options.log
     this.files = seams.files ?? realFiles
+    this.clock = seams.clock ?? realClock
     this.dispatcher = new RequestDispatcher(this.log)
     this.scheduler = new Scheduler(this.log)
     this.delaysMs = parseDelayLevels(this.options.store.messageDelayLevel ?? storeDefaults.messageDelayLevel)
@@ -80,6 +94,8 @@ export class Broker {
     this.topics = new TopicTable(this.options, this.files, configDir)
     this.groups = new GroupTable(this.options, this.files, configDir)
     this.offsets = new ConsumerOffsets(this.options, this.files, configDir)
+    this.stats = new Statistics(this.options.brokerClusterName, () => this.clock.now())
+    this.delay = new DelayService(this)
     this.caller = new RemotingClient({ log: this.log, language: 0, serializeType: 0 })
     this.server = new RemotingServer(this.dispatcher, this.serverOptions)
   }
@@ -123,6 +139,7 @@ export class Broker {
       await this.close()
       throw error
     }
+    if (options.brokerRole !== 'SLAVE') this.delay.start()
     this.registered = true
     await this.nameServers.registerAll()
     this.log.info({ address: this.address, brokerName: options.brokerName }, 'the broker serves')
@@ -138,14 +155,17 @@ export class Broker {
     this.topics.load()
     this.groups.load()
     this.offsets.load()
+    this.delay.load()
     this.nameServers = new NameServers(options, this.caller, this.topics, {
       address: this.address,
       haAddress: this.haAddress
     })
     this.topics.onChange = changed => this.nameServers.registerChanged(changed)
     this.clients.onConsumersChanged = group => this.notifyConsumers(group)
-    this.store.onArrival = (topic, queueId, maxQueueOffset, tagsCode) =>
+    this.store.onArrival = (topic, queueId, maxQueueOffset, tagsCode) => {
       this.heldPulls.arrived(topic, queueId, maxQueueOffset, tagsCode)
+      if (topic === SCHEDULE_TOPIC) this.delay.arrived(queueId, tagsCode)
+    }
     this.register()
     this.schedule()
   }
@@ -156,6 +176,14 @@ export class Broker {
     new PullProcessor(this).register()
     registerOffsetRequests(this)
     registerClientRequests(this)
+    registerSendBackRequest(this)
+    registerLockRequests(this)
+    registerTopicRequests(this)
+    registerGroupRequests(this)
+    registerQueryRequests(this)
+    registerStatisticsRequests(this)
+    registerResetRequests(this)
+    registerRelayRequests(this)
   }
 
   private schedule(): void {
@@ -194,6 +222,7 @@ export class Broker {
     this.stopping = true
     if (this.registered) await this.nameServers.unregisterAll()
     await this.scheduler.stop()
+    await this.delay.close()
     this.heldPulls.close()
     await this.closeServers()
     this.stats.close()

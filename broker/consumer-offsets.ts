@@ -112,6 +112,16 @@ export class ConsumerOffsets {
     this.file.saveWithin(0)
   }
 
+  /** The body of GET_ALL_CONSUMER_OFFSET. ConsumerOffsetSerializeWrapper */
+  toBody(): object {
+    return {
+      dataVersion: this.version,
+      groupTopicMap: new Map([...this.groups].map(([group, topics]) => [group, [...topics.keys()]])),
+      offsetTable: this.table(),
+      pullOffsetTable: flatten(this.pulls)
+    }
+  }
+
   /** `topic@group`, queue id, offset: as the file and slaves have it. */
   table(): Map<string, Queues> {
     return flatten(this.groups)

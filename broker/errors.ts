@@ -1,5 +1,8 @@
 import { ResponseCode } from '../net/index.ts'
 
+/** What RocketMQ appends where its users often need help. FAQUrl */
+export const HINT = '\nSee https://rocketmq.apache.org/docs/bestPractice/06FAQ for further details.'
+
 /** All that the broker itself refuses, with what a peer is answered. */
 export const BrokerErrors = {
   TOPIC_NOT_EXIST: 'topic[{topic}] not exist, apply first please!{hint}',

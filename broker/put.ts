@@ -53,9 +53,9 @@ export function copyOf(record: MessageRecord, changes: Partial<InnerMessage>): I
 export function divertDelayed(message: InnerMessage, levelCount: number): void {
   const transaction = message.sysFlag & SysFlag.TRANSACTION_MASK
   if (transaction === SysFlag.PREPARED || transaction === SysFlag.ROLLBACK) return
-  const wanted = Number(message.properties.get(PropertyName.DELAY) ?? 0)
+  const wanted = Math.trunc(Number(message.properties.get(PropertyName.DELAY) ?? 0))
   if (!(wanted > 0) || message.topic === SCHEDULE_TOPIC) return
-  const level = Math.min(Math.trunc(wanted), levelCount)
+  const level = Math.min(wanted, levelCount)
   for (const name of [PropertyName.TIMER_DELAY_SEC, PropertyName.TIMER_DELAY_MS, PropertyName.TIMER_DELIVER_MS])
     message.properties.delete(name)
   message.properties.set(PropertyName.DELAY, String(level))

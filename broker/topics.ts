@@ -6,6 +6,7 @@ import {
   HALF_TOPIC,
   isDlqTopic,
   isRetryTopic,
+  isSystemTopic,
   OP_HALF_TOPIC,
   SCHEDULE_TOPIC
 } from '../message/index.ts'
@@ -47,7 +48,7 @@ export function topicConfig(topicName: string, values: Partial<Omit<TopicConfig,
 }
 
 /** The topic in parsed JSON, whatever fields it has. */
-function topicConfigOf(name: string, value: unknown): TopicConfig {
+export function topicConfigOf(name: string, value: unknown): TopicConfig {
   const from = (value ?? {}) as Record<string, unknown>
   const number = (field: string) => (from[field] === undefined ? undefined : Number(from[field]))
   const config: Partial<TopicConfig> = {
@@ -144,16 +145,20 @@ export class TopicTable {
     return this.table.values()
   }
 
-  /** Adds or replaces a topic; the same again changes nothing. Resolves when it is durable and NameServers know. TopicConfigManager#updateTopicConfig */
-  async put(config: TopicConfig): Promise<void> {
-    const old = this.table.get(config.topicName)
-    if (old !== undefined && JSON.stringify(old) === JSON.stringify(config)) return
-    this.log.info(
-      { topic: config.topicName, config },
-      old === undefined ? 'a topic was created' : 'a topic was changed'
-    )
-    this.table.set(config.topicName, config)
-    await this.changed([config])
+  /** Adds or replaces topics; the same again changes nothing. Resolves when they are durable and NameServers know. TopicConfigManager#updateTopicConfig */
+  async put(...configs: TopicConfig[]): Promise<void> {
+    const changed: TopicConfig[] = []
+    for (const config of configs) {
+      const old = this.table.get(config.topicName)
+      if (old !== undefined && JSON.stringify(old) === JSON.stringify(config)) continue
+      this.log.info(
+        { topic: config.topicName, config },
+        old === undefined ? 'a topic was created' : 'a topic was changed'
+      )
+      this.table.set(config.topicName, config)
+      changed.push(config)
+    }
+    if (changed.length > 0) await this.changed(changed)
   }
 
   private async changed(configs: TopicConfig[]): Promise<void> {
@@ -224,7 +229,7 @@ export class TopicTable {
   }
 
   isSystem(topic: string): boolean {
-    return this.systemTopics.has(topic)
+    return this.systemTopics.has(topic) || isSystemTopic(topic)
   }
 
   /** Whether consumers may be asked about it: neither a system topic nor one for retries. */

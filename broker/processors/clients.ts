@@ -18,14 +18,15 @@ import { Perm } from '../topics.ts'
 
 /** A body that must be a JSON object. Throws NetError BODY_BAD or BAD_JSON. */
 export function objectBody(request: RemotingCommand): Record<string, unknown> {
+  if (request.body === null) throw new NetError('BODY_BAD', { reason: 'there is none' })
   const value = parseBody(request.body)
   if (value === null || typeof value !== 'object' || Array.isArray(value))
     throw new NetError('BODY_BAD', { reason: 'it is no JSON object' })
   return value as Record<string, unknown>
 }
 
-const textOf = (value: unknown, otherwise = ''): string => (typeof value === 'string' ? value : otherwise)
-const listOf = (value: unknown): Record<string, unknown>[] =>
+export const textOf = (value: unknown, otherwise = ''): string => (typeof value === 'string' ? value : otherwise)
+export const listOf = (value: unknown): Record<string, unknown>[] =>
   Array.isArray(value) ? value.filter(item => item !== null && typeof item === 'object') : []
 
 /** The subscription in a heartbeat; fields that are missing get Java's defaults. */

@@ -32,7 +32,7 @@ export function registerOffsetRequests(broker: Broker): void {
   // ConsumerManageProcessor#updateConsumerOffset
   dispatcher.register(RequestCode.UPDATE_CONSUMER_OFFSET, request => {
     const { consumerGroup, topic, queueId, commitOffset } = UpdateConsumerOffsetHeader.decode(request.extFields)
-    if (groups.get(consumerGroup) === undefined)
+    if (groups.find(consumerGroup) === undefined)
       return response(ResponseCode.SUBSCRIPTION_GROUP_NOT_EXIST, `Group ${consumerGroup} not exist!`)
     if (topics.get(topic) === undefined) return response(ResponseCode.TOPIC_NOT_EXIST, `Topic ${topic} not exist!`)
     if (queueId < 0 || commitOffset < 0)

@@ -12,7 +12,7 @@ import {
 } from '../../net/index.ts'
 import type { Broker } from '../broker.ts'
 import { TagFilter } from '../client-registry.ts'
-import { BrokerError } from '../errors.ts'
+import { BrokerError, HINT } from '../errors.ts'
 import type { GroupConfig } from '../groups.ts'
 import { Perm, type TopicConfig } from '../topics.ts'
 
@@ -20,7 +20,6 @@ import { Perm, type TopicConfig } from '../topics.ts'
 const PullFlag = { COMMIT_OFFSET: 1, SUSPEND: 2, SUBSCRIPTION: 4, LITE_PULL: 16 } as const
 /** Why a pull was forbidden. ForbiddenType */
 const Forbidden = { BROKER: 1, GROUP: 2, TOPIC: 3, BROADCASTING: 4, SUBSCRIPTION: 5 } as const
-const HINT = '\nSee https://rocketmq.apache.org/docs/bestPractice/06FAQ for further details.'
 
 type PullHeader = ReturnType<typeof PullMessageHeader.decode>
 

@@ -36,7 +36,7 @@ import {
   writeSendResponse
 } from '../../net/index.ts'
 import type { Broker } from '../broker.ts'
-import { BrokerError } from '../errors.ts'
+import { BrokerError, HINT } from '../errors.ts'
 import { divertDelayed, type InnerMessage, isStored, PUT_RESPONSE, toPut } from '../put.ts'
 import { Perm, type TopicConfig } from '../topics.ts'
 
@@ -59,7 +59,6 @@ const UNUSUAL = [
   ScannedProperty.INNER_NUM
 ]
 const TIMER_PROPERTIES = [PropertyName.TIMER_DELAY_SEC, PropertyName.TIMER_DELAY_MS, PropertyName.TIMER_DELIVER_MS]
-const HINT = '\nSee https://rocketmq.apache.org/docs/bestPractice/06FAQ for further details.'
 /** Clients newer than 5.3.1 understand GO_AWAY. */
 const LAST_WITHOUT_GO_AWAY = 475
 const BORN_HOST = Symbol('born host')
@@ -347,7 +346,7 @@ export class SendProcessor {
   private put(message: InnerMessage): Promise<RemotingCommand> {
     const { store, stats } = this.broker
     const transactionId = message.properties.get(PropertyName.UNIQ_KEY)!
-    const { topic, queueId } = message
+    const { queueId } = message
     divertDelayed(message, this.broker.delaysMs.length)
     this.pending++
     return new Promise(resolve => {
@@ -358,7 +357,7 @@ export class SendProcessor {
             resolve(this.refusal(status, reason))
             return
           }
-          stats.put(topic, queueId, 1, message.body.length)
+          stats.put(message.topic, message.queueId, 1, message.body.length)
           resolve(this.stored(status, queueId, transactionId, this.messageId(physicalOffset), queueOffset))
         }
       })

@@ -1,0 +1,311 @@
+import { join } from 'node:path'
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import { PutStatus, type PutWaiter } from '../engine/index.ts'
+import { decodeRecord, HALF_TOPIC, PropertyName, SCHEDULE_TOPIC } from '../message/index.ts'
+import type { Broker } from './broker.ts'
+import { ConfigFile } from './config-file.ts'
+import { type DataVersion, dataVersionOf, newDataVersion, nextVersion } from './data-version.ts'
+import { copyOf, type InnerMessage, isStored, toPut } from './put.ts'
+
+/** So many messages at most are put between two turns of the event loop. */
+const BATCH = 32
+const RETRY_MS = 100
+/** A message that is due later than its level can account for was stored by a clock that was this much ahead: it is due now. */
+const CLOCK_TOLERANCE_MS = 60_000
+/** Timers cannot wait longer. */
+const MAX_WAIT_MS = 0x7fff_ffff
+/** What will not be stored the next time either. */
+const HOPELESS: readonly number[] = [PutStatus.MESSAGE_ILLEGAL, PutStatus.PROPERTIES_SIZE_EXCEEDED]
+
+/** One delay: a queue of the schedule topic, whose messages are due in the order in which they lie. */
+interface Level {
+  readonly level: number
+  readonly delayMs: number
+  /** Queue offset of the next message to deliver. */
+  offset: number
+  /** When to look at it again; infinite while none waits. */
+  wakeMs: number
+  running: Promise<void> | null
+}
+
+/** How a put of a delivery ended. */
+class Outcome implements PutWaiter {
+  status: number | null = null
+  reason: string | null = null
+  readonly done: Promise<void>
+  private resolve!: () => void
+
+  constructor() {
+    this.done = new Promise(resolve => {
+      this.resolve = resolve
+    })
+  }
+
+  onPut(status: number, _physicalOffset: number, _queueOffset: number, _time: number, reason: string | null): void {
+    this.status = status
+    this.reason = reason
+    this.resolve()
+  }
+
+  get refused(): boolean {
+    return this.status !== null && !isStored(this.status) && !HOPELESS.includes(this.status)
+  }
+}
+
+/**
+ * Delivers delayed messages: one timer waits for the next one that is due, of all levels; without any there is none. How
+ * far each level has come stands in delayOffset.json. ScheduleMessageService
+ */
+export class DelayService {
+  readonly version: DataVersion
+
+  private readonly broker: Broker
+  private readonly levels: Level[]
+  /** Next queue offset by level: what is saved and told. */
+  private readonly offsets = new Map<number, number>()
+  private readonly file: ConfigFile
+  private durable = new Map<number, number>()
+  private started = false
+  private closed = false
+  private wakeMs = Number.POSITIVE_INFINITY
+  private cancelWake: (() => void) | null = null
+  private cancelSave: (() => void) | null = null
+  private saving: Promise<void> = Promise.resolve()
+  private dirty = false
+
+  constructor(broker: Broker) {
+    this.broker = broker
+    this.version = newDataVersion()
+    this.levels = broker.delaysMs.map((delayMs, i) => ({
+      level: i + 1,
+      delayMs,
+      offset: 0,
+      wakeMs: Number.POSITIVE_INFINITY,
+      running: null
+    }))
+    const path = join(broker.options.storePathRootDir, 'config', 'delayOffset.json')
+    this.file = new ConfigFile(broker.files, path, broker.log, () => ({
+      dataVersion: this.version,
+      offsetTable: this.durable
+    }))
+  }
+
+  load(): void {
+    const saved = this.file.load()
+    if (saved === null) return
+    Object.assign(this.version, dataVersionOf(saved.dataVersion))
+    for (const [level, offset] of Object.entries((saved.offsetTable ?? {}) as object))
+      if (Number.isInteger(Number(level)) && Number.isSafeInteger(Number(offset)))
+        this.offsets.set(Number(level), Number(offset))
+  }
+
+  /** Begins to deliver, with what became due while the broker was down. */
+  start(): void {
+    this.started = true
+    for (const level of this.levels) {
+      level.offset = this.offsets.get(level.level) ?? 0
+      this.correct(level)
+      this.rest(level)
+    }
+  }
+
+  /** A log that lost its end, or its beginning, moves the level's place with it. */
+  private correct(level: Level): void {
+    const { store, log } = this.broker
+    const queueId = level.level - 1
+    const min = store.minQueueOffset(SCHEDULE_TOPIC, queueId)
+    const max = store.maxQueueOffset(SCHEDULE_TOPIC, queueId)
+    const offset = Math.min(Math.max(level.offset, min), max)
+    if (offset === level.offset) return
+    log.warn({ level: level.level, saved: level.offset, min, max }, 'the place of a delay level was corrected')
+    this.advance(level, offset)
+  }
+
+  /** Called for every message that arrives in the schedule topic. */
+  arrived(queueId: number, tagsCode: number): void {
+    const level = this.levels[queueId]
+    // While others wait in front of it, it needs no attention.
+    if (level === undefined || level.running !== null || level.wakeMs !== Number.POSITIVE_INFINITY) return
+    level.wakeMs = this.dueMs(level, tagsCode)
+    this.wakeAt(level.wakeMs)
+  }
+
+  /** The unit of a delayed message holds the time at which it is due. ScheduleMessageService#correctDeliverTimestamp */
+  private dueMs(level: Level, tagsCode: number): number {
+    const nowMs = this.broker.clock.now()
+    return tagsCode > nowMs + level.delayMs + CLOCK_TOLERANCE_MS ? nowMs : tagsCode
+  }
+
+  /** Lets a level be until its first message is due. */
+  private rest(level: Level): void {
+    const queueId = level.level - 1
+    const unit = this.broker.store.unitAt(SCHEDULE_TOPIC, queueId, level.offset)
+    if (unit !== null) level.wakeMs = this.dueMs(level, unit.tagsCode)
+    else if (level.offset < this.broker.store.maxQueueOffset(SCHEDULE_TOPIC, queueId)) level.wakeMs = 0
+    else level.wakeMs = Number.POSITIVE_INFINITY
+    this.wakeAt(level.wakeMs)
+  }
+
+  private wakeAt(ms: number): void {
+    if (ms >= this.wakeMs || !this.started || this.closed) return
+    this.cancelWake?.()
+    this.wakeMs = ms
+    const waitMs = Math.min(Math.max(0, ms - this.broker.clock.now()), MAX_WAIT_MS)
+    this.cancelWake = this.broker.clock.after(waitMs, () => this.wake())
+  }
+
+  private wake(): void {
+    this.cancelWake = null
+    this.wakeMs = Number.POSITIVE_INFINITY
+    const nowMs = this.broker.clock.now()
+    let next = Number.POSITIVE_INFINITY
+    for (const level of this.levels) {
+      if (level.running !== null) continue
+      if (level.wakeMs > nowMs) next = Math.min(next, level.wakeMs)
+      else
+        level.running = this.deliverDue(level).finally(() => {
+          level.running = null
+          if (level.wakeMs > this.broker.clock.now()) this.wakeAt(level.wakeMs)
+          else this.rest(level)
+        })
+    }
+    if (next !== Number.POSITIVE_INFINITY) this.wakeAt(next)
+  }
+
+  /** Delivers all that is due, giving way to other work between batches. */
+  private async deliverDue(level: Level): Promise<void> {
+    try {
+      for (let count = this.countDue(level); count > 0 && !this.closed; count = this.countDue(level)) {
+        if (!(await this.deliver(level, count))) {
+          level.wakeMs = this.broker.clock.now() + RETRY_MS
+          return
+        }
+        await nextTurn()
+      }
+      level.wakeMs = 0
+    } catch (error) {
+      this.broker.log.error({ err: error, level: level.level }, 'delayed messages could not be delivered')
+      level.wakeMs = this.broker.clock.now() + RETRY_MS
+    }
+  }
+
+  /** How many messages at the head are due, a batch at most; units without a message count too. */
+  private countDue(level: Level): number {
+    const { store, clock } = this.broker
+    const queueId = level.level - 1
+    const left = Math.min(BATCH, store.maxQueueOffset(SCHEDULE_TOPIC, queueId) - level.offset)
+    const nowMs = clock.now()
+    for (let count = 0; count < left; count++) {
+      const unit = store.unitAt(SCHEDULE_TOPIC, queueId, level.offset + count)
+      if (unit !== null && this.dueMs(level, unit.tagsCode) > nowMs) return count
+    }
+    return left
+  }
+
+  /** Puts `count` messages into their own topics, in order; false when the store took not all of them. */
+  private async deliver(level: Level, count: number): Promise<boolean> {
+    const { store } = this.broker
+    const end = level.offset + count
+    const read = store.getMessages(SCHEDULE_TOPIC, level.level - 1, level.offset, count)
+    const { status, slices, nextBeginOffset } = read instanceof Promise ? await read : read
+    if (status === 'OFFSET_TOO_SMALL' || status === 'OFFSET_OVERFLOW_BADLY') {
+      this.correct(level)
+      return true
+    }
+    const puts: { queueOffset: number; message: InnerMessage; outcome: Outcome }[] = []
+    for (const { bytes, start } of slices) {
+      const record = decodeRecord(bytes, start)
+      // Behind units whose messages are gone, the read has gone on to messages that are not due.
+      if (record.queueOffset >= end) break
+      const outcome = new Outcome()
+      const message = copyOf(record, {
+        topic: record.properties.get(PropertyName.REAL_TOPIC) ?? '',
+        queueId: Number(record.properties.get(PropertyName.REAL_QID))
+      })
+      puts.push({ queueOffset: record.queueOffset, message, outcome })
+      this.put(message, outcome)
+      // What follows must not overtake it.
+      if (outcome.refused) break
+    }
+    await Promise.all(puts.map(({ outcome }) => outcome.done))
+    for (const { queueOffset, message, outcome } of puts) {
+      if (outcome.refused) return false
+      if (isStored(outcome.status!)) this.broker.stats.put(message.topic, message.queueId, 1, message.body.length)
+      else
+        this.broker.log.error(
+          { level: level.level, queueOffset, topic: message.topic, reason: outcome.reason },
+          'a delayed message cannot be delivered and is passed over'
+        )
+      this.advance(level, queueOffset + 1)
+    }
+    const next = Math.min(nextBeginOffset, end)
+    if (next > level.offset) this.advance(level, next)
+    return puts.length > 0 || next === level.offset
+  }
+
+  private put(message: InnerMessage, outcome: Outcome): void {
+    const { topic, queueId } = message
+    if (
+      topic === '' ||
+      topic === SCHEDULE_TOPIC ||
+      topic === HALF_TOPIC ||
+      !(Number.isInteger(queueId) && queueId >= 0)
+    )
+      outcome.onPut(PutStatus.MESSAGE_ILLEGAL, -1, -1, 0, `its own topic is "${topic}", its queue ${queueId}`)
+    else this.broker.store.put(toPut(message), outcome)
+  }
+
+  private advance(level: Level, offset: number): void {
+    level.offset = offset
+    this.offsets.set(level.level, offset)
+    this.dirty = true
+    this.saveLater()
+  }
+
+  private saveLater(): void {
+    if (this.cancelSave !== null || this.closed) return
+    this.cancelSave = this.broker.clock.after(this.broker.options.flushDelayOffsetIntervalMs, () => {
+      this.cancelSave = null
+      this.saving = this.save()
+    })
+  }
+
+  /** What the file calls delivered survives a power cut: the log is flushed first. */
+  private async save(): Promise<void> {
+    this.dirty = false
+    const offsets = new Map(this.offsets)
+    try {
+      await this.broker.store.flush()
+      this.durable = offsets
+      nextVersion(this.version)
+      await this.file.save()
+    } catch (error) {
+      this.dirty = true
+      this.broker.log.error({ err: error }, 'how far the delay levels have come could not be saved')
+    }
+  }
+
+  /** delayOffset.json, and the body of GET_ALL_DELAY_OFFSET. DelayOffsetSerializeWrapper */
+  toBody(): { dataVersion: DataVersion; offsetTable: ReadonlyMap<number, number> } {
+    return { dataVersion: this.version, offsetTable: this.offsets }
+  }
+
+  /** How far each level that was ever used has come. ScheduleMessageService#buildRunningStats */
+  progress(): { level: number; offset: number; maxOffset: number }[] {
+    return [...this.offsets].map(([level, offset]) => ({
+      level,
+      offset,
+      maxOffset: this.broker.store.maxQueueOffset(SCHEDULE_TOPIC, level - 1)
+    }))
+  }
+
+  /** Stops delivering, and saves how far it has come. Messages that are due then come with the next start. */
+  async close(): Promise<void> {
+    this.closed = true
+    this.cancelWake?.()
+    await Promise.all(this.levels.map(level => level.running))
+    this.cancelSave?.()
+    await this.saving
+    if (this.dirty) await this.save()
+  }
+}
