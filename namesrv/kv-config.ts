@@ -71,9 +71,10 @@ export class KvConfig {
 
 /** The format of RocketMQ's kvConfig.json. KVConfigSerializeWrapper */
 function read(text: string): Map<string, Map<string, string>> {
-  const { configTable } = parseBody(text) as { configTable?: Record<string, Record<string, unknown>> }
+  const wrapper = parseBody(text) as { configTable?: Record<string, Record<string, unknown>> }
+  if (typeof wrapper !== 'object' || Array.isArray(wrapper)) throw new Error('it holds no configTable')
   return new Map(
-    Object.entries(configTable ?? {}).map(([namespace, table]) => [
+    Object.entries(wrapper.configTable ?? {}).map(([namespace, table]) => [
       namespace,
       new Map(Object.entries(table).map(([key, value]) => [key, String(value)]))
     ])

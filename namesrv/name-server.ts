@@ -15,6 +15,8 @@ import { registerSettingsProcessors } from './processors/settings.ts'
 import { registerTopicProcessors } from './processors/topics.ts'
 import { type MinBrokerIdChange, RouteTable } from './route-table.ts'
 
+const LOOPBACK = /^(127\.|::1$|localhost$)/
+
 /** What the processors work on. */
 export interface NameServerState {
   /** Read at every use: some change while the server runs. */
@@ -69,6 +71,8 @@ export class NameServer {
     this.state.startedMs = Date.now()
     this.listening = host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
     options.log.info({ address: this.listening }, 'the NameServer listens')
+    if (!LOOPBACK.test(host))
+      options.log.warn({ host }, 'the NameServer is open to the network, and whoever reaches it may change it')
   }
 
   /** Ends all connections, and lets what is being written reach the disk. */

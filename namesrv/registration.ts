@@ -33,8 +33,8 @@ export interface Registration {
 }
 
 const ZLIB_FIRST_BYTE = 0x78
-/** Far above what a frame of 16 MiB can hold of topics that are worth compressing; a body that claims more is an attack. */
-const MAX_INFLATED_BYTES = 256 * 1024 * 1024
+/** Room for a million topics; a body that inflates further is an attack. */
+const MAX_INFLATED_BYTES = 64 * 1024 * 1024
 const DEFAULT_QUEUES = 16
 const DEFAULT_PERM = 6
 

@@ -100,10 +100,9 @@ export function registerTopicProcessors(dispatcher: RequestDispatcher, state: Na
 
 /** The queueDatas of a TopicRouteData. Throws NetError BODY_BAD. */
 function readQueues(body: unknown): QueueData[] {
-  const { queueDatas } = body as { queueDatas?: unknown }
-  if (!Array.isArray(queueDatas)) return []
   try {
-    return queueDatas.map(queues => ({
+    const { queueDatas } = body as { queueDatas?: QueueData[] }
+    return (queueDatas ?? []).map(queues => ({
       brokerName: String(queues.brokerName),
       perm: int(queues.perm, 0),
       readQueueNums: int(queues.readQueueNums, 0),
