@@ -130,7 +130,7 @@ export class DelayService {
     this.wakeAt(level.wakeMs)
   }
 
-  /** The unit of a delayed message holds the time at which it is due. ScheduleMessageService#correctDeliverTimestamp */
+  /** A unit of the schedule topic holds the time at which its message is due. ScheduleMessageService#correctDeliverTimestamp */
   private dueMs(level: Level, tagsCode: number): number {
     const nowMs = this.broker.clock.now()
     return tagsCode > nowMs + level.delayMs + CLOCK_TOLERANCE_MS ? nowMs : tagsCode
@@ -160,8 +160,10 @@ export class DelayService {
     const nowMs = this.broker.clock.now()
     let next = Number.POSITIVE_INFINITY
     for (const level of this.levels) {
-      if (level.running !== null) continue
-      if (level.wakeMs > nowMs) next = Math.min(next, level.wakeMs)
+      if (level.running !== null || level.wakeMs === Number.POSITIVE_INFINITY) continue
+      // The clock may have been set since.
+      const dueMs = this.dueMs(level, level.wakeMs)
+      if (dueMs > nowMs) next = Math.min(next, dueMs)
       else
         level.running = this.deliverDue(level).finally(() => {
           level.running = null
