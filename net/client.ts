@@ -46,10 +46,20 @@ export class RemotingClient {
     this.dispatcher = new RequestDispatcher(this.options.log)
   }
 
-  /** Sends a request and waits for its answer. Throws NetError CONNECT_FAILED, REQUEST_TIMEOUT, CONNECTION_CLOSED. */
+  /**
+   * Sends a request and waits for its answer. Throws NetError CONNECT_FAILED, REQUEST_TIMEOUT, CONNECTION_CLOSED.
+   * A connection that was silent for all that time is closed. NettyClientConfig#clientCloseSocketIfTimeout
+   */
   async invoke(address: string, command: RemotingCommand, timeoutMs: number): Promise<RemotingCommand> {
     const connection = this.open.get(address) ?? (await this.connection(address))
-    return connection.invoke(this.own(command), timeoutMs)
+    const { lastActiveMs } = connection
+    try {
+      return await connection.invoke(this.own(command), timeoutMs)
+    } catch (error) {
+      // A peer that has said nothing since may be gone without a word: the next call shall not wait for it again.
+      if ((error as NetError).code === 'REQUEST_TIMEOUT' && connection.lastActiveMs === lastActiveMs) connection.close()
+      throw error
+    }
   }
 
   /** Sends a request that is never answered, once the peer has room for it. Throws NetError CONNECT_FAILED. */

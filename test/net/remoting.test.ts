@@ -121,24 +121,34 @@ t.test('a request without an answer fails in time, and a later answer to it is d
   const { client, server, address } = await openServer(t)
   const log = keepLog()
   const own = client({ log })
-  await t.rejects(own.invoke(address, request(SILENCE), 20), {
+  const connection = await own.connection(address)
+  await t.rejects(connection.invoke(request(SILENCE), 20), {
     code: 'REQUEST_TIMEOUT',
     message: `no response from ${address} within 20 ms`
   })
-  const [connection] = server.connections
-  connection!.send({ ...response(0), opaque: 1 })
+  for (const served of server.connections) served.send({ ...response(0), opaque: 1 })
   await until('the late answer is dropped', () => log.at('debug').length === 1)
   t.match(await own.invoke(address, request(ECHO, { a: '1' }), TIMEOUT_MS), { extFields: { a: '1' } })
+})
+
+t.test('a peer that is silent for the whole time of a call is called on a new connection', async t => {
+  const { client, server, address } = await openServer(t)
+  const own = client()
+  await t.rejects(own.invoke(address, request(SILENCE), 20), { code: 'REQUEST_TIMEOUT' })
+  t.equal(own.openConnection(address), undefined)
+  await until('the server sees it', () => server.connections.size === 0)
+  t.match(await own.invoke(address, request(ECHO), TIMEOUT_MS), { code: 0 })
 })
 
 t.test('of many requests each has its own time', async t => {
   const { client, address } = await openServer(t)
   const own = client()
-  const long = own.invoke(address, request(SILENCE), 60_000)
+  const connection = await own.connection(address)
+  const long = connection.invoke(request(SILENCE), 60_000)
   const failed: number[] = []
   await Promise.all(
     [60, 20, 40].map(ms =>
-      own.invoke(address, request(SILENCE), ms).catch((error: NetError) => {
+      connection.invoke(request(SILENCE), ms).catch((error: NetError) => {
         failed.push(error.details.timeoutMs as number)
       })
     )
