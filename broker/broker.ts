@@ -64,7 +64,7 @@ export class Broker {
   readonly stats: Statistics
   /** Calls NameServers and other brokers. */
   readonly caller: RemotingClient
-  readonly bootTimestamp = Date.now()
+  readonly bootTimestamp: number
   /** The delay of each level in ms; level n is at index n - 1. */
   readonly delaysMs: readonly number[]
   readonly delay: DelayService
@@ -86,6 +86,7 @@ export class Broker {
     this.log = this.options.log
     this.files = seams.files ?? realFiles
     this.clock = seams.clock ?? realClock
+    this.bootTimestamp = this.clock.now()
     this.dispatcher = new RequestDispatcher(this.log)
     this.scheduler = new Scheduler(this.log)
     this.delaysMs = parseDelayLevels(this.options.store.messageDelayLevel ?? storeDefaults.messageDelayLevel)
