@@ -71,6 +71,8 @@ export interface PullOptions {
   group?: string | undefined
   /** The topic whose route is taken. Default: that of the queue. */
   routeTopic?: string | undefined
+  /** How long the broker holds a pull that finds nothing, ms. Default: 0. */
+  holdMs?: number | undefined
 }
 
 /** What a pull found, and where to go on. */
@@ -95,6 +97,7 @@ const LONG_MAX = '9223372036854775807'
 const ORDER_CONF = 'ORDER_TOPIC_CONFIG'
 /** A group that every broker knows without being told. MixAll#TOOLS_CONSUMER_GROUP */
 const TOOLS_GROUP = 'TOOLS_CONSUMER'
+const PULL_MAY_WAIT = 2
 const PULL_HAS_SUBSCRIPTION = 4
 const PULL_WAIT_MS = 20_000
 const MAX_INT = 0x7fff_ffff
@@ -589,7 +592,7 @@ export class Admin {
     queue: MessageQueue,
     offset: number,
     maxCount: number,
-    { expression = '*', group = TOOLS_GROUP, routeTopic }: PullOptions = {}
+    { expression = '*', group = TOOLS_GROUP, routeTopic, holdMs = 0 }: PullOptions = {}
   ): Promise<AdminPullResult> {
     const address = await this.addressOf(queue, routeTopic)
     const command = request(
@@ -600,9 +603,9 @@ export class Admin {
         queueId: queue.queueId,
         queueOffset: offset,
         maxMsgNums: maxCount,
-        sysFlag: PULL_HAS_SUBSCRIPTION,
+        sysFlag: PULL_HAS_SUBSCRIPTION | (holdMs > 0 ? PULL_MAY_WAIT : 0),
         commitOffset: 0,
-        suspendTimeoutMillis: PULL_WAIT_MS,
+        suspendTimeoutMillis: holdMs || PULL_WAIT_MS,
         subscription: expression,
         subVersion: 0,
         expressionType: 'TAG',
@@ -610,7 +613,7 @@ export class Admin {
         bname: queue.brokerName
       })
     )
-    const answer = await this.instance.invoke(address, command, this.timeoutMs + PULL_WAIT_MS)
+    const answer = await this.instance.invoke(address, command, this.timeoutMs + (holdMs || PULL_WAIT_MS))
     const status = PULL_STATUS[answer.code]
     if (status === undefined) throw refusal(address, command, answer)
     const { nextBeginOffset = '0', minOffset = '0', maxOffset = '0' } = answer.extFields ?? {}

@@ -1,0 +1,101 @@
+#!/usr/bin/env node
+// Skylark for a person at a terminal: start, produce, consume, bench; and its servers.
+import { readFileSync } from 'node:fs'
+import { Command, CommanderError, Option } from 'commander'
+import { sentence } from './process.ts'
+import { CommandError, wholeNumber } from './skylark/terminal.ts'
+
+const USAGE_ERROR = 2
+const MAX_PORT = 65_535
+const DEFAULT_NAMESRV = process.env.NAMESRV_ADDR || '127.0.0.1:9876'
+const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'))
+
+const namesrv = () =>
+  new Option('-n, --namesrv <addresses>', 'NameServers, as host:port;host:port').default(
+    DEFAULT_NAMESRV,
+    `$NAMESRV_ADDR or ${DEFAULT_NAMESRV}`
+  )
+
+const program = new Command('skylark')
+  .description("A message broker that speaks RocketMQ's protocol.")
+  .version(version)
+  .showHelpAfterError('(skylark help COMMAND tells more)')
+  .exitOverride()
+
+program
+  .command('start')
+  .description('run a NameServer and a broker here, in one process')
+  .option('--data-dir <folder>', 'where messages are kept', './data')
+  .option('--host <address>', 'the address to listen on; 0.0.0.0 opens it to the network', '127.0.0.1')
+  .option('--port <port>', "the broker's port", wholeNumber('--port', 0, MAX_PORT), 10911)
+  .option('--namesrv-port <port>', "the NameServer's port", wholeNumber('--namesrv-port', 0, MAX_PORT), 9876)
+  .addOption(
+    new Option('--log-level <level>', 'how much is told').choices(['debug', 'info', 'warn', 'error']).default('warn')
+  )
+  .action(async options => (await import('./skylark/start.ts')).start(options))
+
+program
+  .command('produce')
+  .description('send messages: texts, or lines of the standard input, or bodies of a size')
+  .argument('<topic>')
+  .argument('[text...]', 'each is one message')
+  .addOption(namesrv())
+  .option('-c, --count <n>', 'send everything so many times', wholeNumber('--count', 1))
+  .option('-s, --size <bytes>', 'send bodies of this size', wholeNumber('--size', 1))
+  .option('-k, --key <key>', 'the key under which the messages are found')
+  .option('-t, --tag <tag>', 'the tag by which consumers choose')
+  .option('-r, --rate <n>', 'messages a second at most', wholeNumber('--rate', 1))
+  .option('-g, --group <group>', 'the producer group', 'skylark-produce')
+  .action(async (topic, texts, options) => (await import('./skylark/produce.ts')).produce(topic, texts, options))
+
+program
+  .command('consume')
+  .description('print messages of a topic, and wait for more')
+  .argument('<topic>')
+  .addOption(namesrv())
+  .option('-g, --group <group>', 'read as this consumer group, which goes on where it stopped')
+  .option('-f, --from <where>', 'first, last, a date, or ms since 1970; of a group its very first start', 'first')
+  .option('-t, --tag <expression>', 'only these tags: TagA || TagB', '*')
+  .option('-c, --count <n>', 'end after so many messages', wholeNumber('--count', 1))
+  .option('--json', 'a JSON object a line', false)
+  .action(async (topic, options) => (await import('./skylark/consume.ts')).consume(topic, options))
+
+program
+  .command('bench')
+  .description('measure sends and reads')
+  .option('-n, --namesrv <addresses>', 'measure these servers; without it a broker of its own is started for it')
+  .option('-c, --count <n>', 'messages', wholeNumber('--count', 1), 200_000)
+  .option('-s, --size <bytes>', 'bytes of a body', wholeNumber('--size', 1), 1024)
+  .option('-i, --in-flight <n>', 'sends under way at once', wholeNumber('--in-flight', 1), 256)
+  .option('--json', 'print the result as JSON', false)
+  .action(async options => (await import('./skylark/bench.ts')).bench(options))
+
+// They read the command line as if they had been started by their own names.
+for (const [name, text, main] of [
+  ['namesrv', 'run a NameServer, as mqnamesrv', () => import('./mqnamesrv.ts')]
+] as const)
+  program
+    .command(name)
+    .description(text)
+    .helpOption(false)
+    .allowUnknownOption()
+    .argument('[options...]')
+    .action(async () => {
+      process.argv.splice(2, 1)
+      await main()
+    })
+
+// A reader that has seen enough, as `| head` does, is no failure.
+process.stdout.on('error', () => process.exit(0))
+
+try {
+  await program.parseAsync()
+} catch (error) {
+  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : USAGE_ERROR
+  else {
+    process.stderr.write(`${error instanceof CommandError ? error.message : sentence(error)}\n`)
+    if ((error as { code?: unknown }).code === 'NAMESRV_UNREACHABLE')
+      process.stderr.write('"skylark start" runs one on this machine.\n')
+    process.exitCode = error instanceof CommandError ? error.exitCode : 1
+  }
+}
