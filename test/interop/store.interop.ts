@@ -1,0 +1,287 @@
+import { spawn } from 'node:child_process'
+import { cpSync, existsSync, readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { crc32 } from 'node:zlib'
+import t, { type Test } from 'tap'
+import { type MessageStore, openStore, type PutMessage, PutStatus } from '../../engine/index.ts'
+import { decodeRecord, encodeBatch, encodeProperties, hostOf, SysFlag } from '../../message/index.ts'
+import { inRepo } from '../support/repo.ts'
+import { cached } from './java.ts'
+import { execute, hasTools, scratch } from './support.ts'
+
+const SIZES = { commitLogBytes: 65_536, units: 50, slots: 100, entries: 200 }
+const QUEUES: readonly [string, number][] = [
+  ['orders', 0],
+  ['orders', 1],
+  [`${'t'.repeat(130)}`, 0]
+]
+const JVM = [
+  '-Xmx256m',
+  '-XX:TieredStopAtLevel=1',
+  '-XX:+UseSerialGC',
+  '--add-opens=java.base/java.nio=ALL-UNNAMED',
+  '--add-opens=java.base/sun.nio.ch=ALL-UNNAMED',
+  '--add-exports=java.base/jdk.internal.ref=ALL-UNNAMED',
+  '--add-exports=java.base/sun.nio.ch=ALL-UNNAMED'
+]
+
+/** RocketMQ's own store, opened on a folder. */
+class JavaStore {
+  private readonly ask: (command: string) => Promise<string[]>
+  readonly ended: Promise<unknown>
+
+  private constructor(ask: (command: string) => Promise<string[]>, ended: Promise<unknown>) {
+    this.ask = ask
+    this.ended = ended
+  }
+
+  static async open(t: Test, dir: string): Promise<JavaStore> {
+    const java = inRepo('test', 'interop', 'java')
+    const pom = join(java, 'store-5.5.0')
+    const source = join(java, 'Store.java')
+    const jars = await cached('store-jars-5.5.0', readFileSync(join(pom, 'pom.xml')), into =>
+      execute(
+        'mvn',
+        ['-q', '-B', 'dependency:copy-dependencies', '-DincludeScope=runtime', `-DoutputDirectory=${into}`],
+        pom
+      )
+    )
+    const classes = await cached('store-classes-5.5.0', readFileSync(source), into =>
+      execute('javac', ['-nowarn', '-encoding', 'UTF-8', '-cp', join(jars, '*'), '-d', into, source], java)
+    )
+    const { commitLogBytes, units, slots, entries } = SIZES
+    const home = scratch(t)
+    const child = spawn(
+      'java',
+      [
+        ...JVM,
+        `-Duser.home=${home}`,
+        `-Dlogback.configurationFile=${join(java, 'logback.xml')}`,
+        '-cp',
+        `${classes}:${join(jars, '*')}`,
+        'Store',
+        dir,
+        ...[commitLogBytes, units, slots, entries].map(String)
+      ],
+      { stdio: ['pipe', 'pipe', 'inherit'] }
+    )
+    t.teardown(() => child.kill('SIGKILL'))
+    const ended = new Promise(resolve => child.once('close', resolve))
+    const waiting: ((lines: string[]) => void)[] = []
+    let lines: string[] = []
+    createInterface({ input: child.stdout }).on('line', line => {
+      if (line !== '.') lines.push(line)
+      else {
+        waiting.shift()?.(lines)
+        lines = []
+      }
+    })
+    const answer = () =>
+      Promise.race([
+        new Promise<string[]>(resolve => waiting.push(resolve)),
+        ended.then(code => Promise.reject(new Error(`RocketMQ's store ended with ${code}`)))
+      ])
+    const opened = answer()
+    await opened
+    return new JavaStore(command => {
+      const answered = answer()
+      child.stdin.write(`${command}\n`)
+      return answered
+    }, ended)
+  }
+
+  put(kind: string, topic: string, queueId: number, count: number, first: number): Promise<string[]> {
+    return this.ask(`put ${kind} ${topic} ${queueId} ${count} ${first}`)
+  }
+
+  async dump(): Promise<string[]> {
+    return (await this.ask('dump')).filter(line => QUEUES.some(([topic]) => line.startsWith(`${topic} `))).sort()
+  }
+
+  key(topic: string, key: string): Promise<string[]> {
+    return this.ask(`key ${topic} ${key}`)
+  }
+
+  async close(): Promise<void> {
+    await this.ask('close')
+    await this.ended
+  }
+
+  /** Ends it as a kill does. */
+  async halt(): Promise<void> {
+    void this.ask('halt').catch(() => {})
+    await this.ended
+  }
+}
+
+const openOurs = (dir: string): Promise<MessageStore> =>
+  openStore(dir, {
+    mappedFileSizeCommitLogBytes: SIZES.commitLogBytes,
+    mappedFileSizeConsumeQueueBytes: SIZES.units * 20,
+    maxHashSlotNum: SIZES.slots,
+    maxIndexNum: SIZES.entries
+  })
+
+/** Each message as RocketMQ's driver prints it. */
+async function dump(store: MessageStore): Promise<string[]> {
+  const lines: string[] = []
+  for (const [topic, queueId] of QUEUES) {
+    let offset = store.minQueueOffset(topic, queueId)
+    while (offset < store.maxQueueOffset(topic, queueId)) {
+      const result = await store.getMessages(topic, queueId, offset, 32)
+      if (result.slices.length === 0) throw new Error(`${topic} ${queueId} ${offset}: ${result.status}`)
+      for (const { bytes, start, end } of result.slices) {
+        const m = decodeRecord(bytes.subarray(start, end))
+        const { topic, queueId, queueOffset, physicalOffset, sizeBytes, flag, sysFlag, bornTimestamp } = m
+        lines.push(
+          [
+            ...[topic, queueId, queueOffset, physicalOffset, sizeBytes, flag, sysFlag, bornTimestamp],
+            ...[m.storeTimestamp, m.reconsumeTimes, m.properties.get('TAGS') ?? 'null', crc32(m.body)],
+            m.properties.get('UNIQ_KEY')
+          ].join(' ')
+        )
+      }
+      offset = result.nextBeginOffset
+    }
+  }
+  return lines.sort()
+}
+
+/** Where the messages with a key lie. */
+async function byKey(store: MessageStore, topic: string, key: string): Promise<string[]> {
+  const { records } = await store.queryByKey(topic, key, 64, 0, Number.MAX_SAFE_INTEGER)
+  return records
+    .map(bytes => decodeRecord(bytes))
+    .filter(m => m.topic === topic)
+    .filter(m => `${m.properties.get('KEYS')} ${m.properties.get('UNIQ_KEY')}`.split(' ').includes(key))
+    .map(m => m.physicalOffset)
+    .sort((a, b) => a - b)
+    .map(String)
+}
+
+const V4 = hostOf('127.0.0.1', 10911)
+const V6 = hostOf('::1', 10911)
+
+async function put(
+  store: MessageStore,
+  kind: string,
+  topic: string,
+  queueId: number,
+  count: number,
+  first: number
+): Promise<void> {
+  const bodyOf = (n: number) => Buffer.from(`ours ${n} ${'ü '.repeat(n % 90)}`)
+  const propertiesOf = (n: number) =>
+    encodeProperties({
+      UNIQ_KEY: `OURS${String(n).padStart(28, '0')}`,
+      KEYS: `key${n} shared${n % 7}`,
+      TAGS: `Tag${n % 3}`
+    })
+  const message = (body: Uint8Array, properties: Uint8Array, sysFlag = 0): PutMessage => ({
+    topic,
+    queueId,
+    flag: first,
+    sysFlag,
+    bornTimestamp: 1_700_000_000_000 + first,
+    bornHost: kind === 'ipv6' ? V6 : V4,
+    reconsumeTimes: 1,
+    preparedTransactionOffset: 0,
+    body,
+    bodyStart: 0,
+    bodyEnd: body.length,
+    properties,
+    propertiesStart: 0,
+    propertiesEnd: properties.length,
+    waitStored: true
+  })
+  const none = new Uint8Array(0)
+  if (kind === 'batch') {
+    const numbers = Array.from({ length: count }, (_, i) => first + i)
+    const batch = encodeBatch(numbers.map(n => ({ flag: 0, body: bodyOf(n), properties: propertiesOf(n) })))
+    const status = await new Promise(resolve =>
+      store.putBatch(message(batch, none), { onPut: status => resolve(status) }, [])
+    )
+    if (status !== PutStatus.OK) throw new Error(`not stored: ${status}`)
+    return
+  }
+  const flags: Record<string, number> = { half: SysFlag.PREPARED, commit: SysFlag.COMMIT, rollback: SysFlag.ROLLBACK }
+  for (let n = first; n < first + count; n++) {
+    const { status } = await store.putMessage(message(bodyOf(n), Buffer.from(propertiesOf(n)), flags[kind]))
+    if (status !== PutStatus.OK) throw new Error(`not stored: ${status}`)
+  }
+}
+
+type Putter = (kind: string, topic: string, queueId: number, count: number, first: number) => Promise<unknown>
+
+/** All kinds of records, over several files of every sort. */
+async function fill(put: Putter, first: number): Promise<void> {
+  for (const [topic, queueId] of QUEUES) await put('plain', topic, queueId, 70, first)
+  await put('batch', 'orders', 1, 5, first + 100)
+  await put('ipv6', 'orders', 0, 3, first + 200)
+  await put('half', 'orders', 0, 2, first + 300)
+  await put('commit', 'orders', 0, 2, first + 400)
+  await put('rollback', 'orders', 0, 2, first + 500)
+  await put('plain', 'orders', 1, 20, first + 600)
+}
+
+const KEYS: readonly string[] = ['key3', 'key1003', 'key2003', 'shared1', 'JAVA0000000000000000000000000003', 'key2103']
+
+t.test('RocketMQ and Skylark hand one store back and forth', async t => {
+  if (!hasTools(t, 'java', 'mvn', 'javac')) return
+  const dir = join(scratch(t), 'store')
+
+  const compare = async (java: JavaStore, seen: string[], keys: string[][]) => {
+    t.same(await java.dump(), seen)
+    for (const [i, key] of KEYS.entries()) t.same(await java.key('orders', key), keys[i], key)
+  }
+  const look = async (store: MessageStore): Promise<[string[], string[][]]> => [
+    await dump(store),
+    await Promise.all(KEYS.map(key => byKey(store, 'orders', key)))
+  ]
+
+  t.comment('RocketMQ writes and stops')
+  let java = await JavaStore.open(t, dir)
+  await fill((...args) => java.put(...args), 0)
+  const written = await java.dump()
+  await java.close()
+
+  t.comment('we open, append, and stop')
+  let ours = await openOurs(dir)
+  t.same(await dump(ours), written)
+  await fill((...args) => put(ours, ...args), 1000)
+  let [seen, keys] = await look(ours)
+  t.ok(seen.length > written.length)
+  t.ok(keys.every((found, i) => found.length > 0 || i === 2 || i === 5))
+  await ours.close()
+  t.notOk(existsSync(join(dir, 'abort')))
+
+  t.comment('RocketMQ opens, sees the same, appends, and is killed')
+  java = await JavaStore.open(t, dir)
+  await compare(java, seen, keys)
+  await fill((...args) => java.put(...args), 2000)
+  const withJavas = await java.dump()
+  await java.halt()
+
+  t.comment('we recover, and see the same')
+  ours = await openOurs(dir)
+  t.same(await dump(ours), withJavas)
+  await fill((...args) => put(ours, ...args), 3000)
+  ;[seen, keys] = await look(ours)
+  t.ok(keys.every(found => found.length > 0))
+
+  t.comment('RocketMQ recovers what we leave behind when we are killed: the files as they are now')
+  const killed = join(scratch(t), 'killed')
+  cpSync(dir, killed, { recursive: true })
+  t.ok(existsSync(join(killed, 'abort')))
+  await ours.close()
+  java = await JavaStore.open(t, killed)
+  t.same(await java.dump(), seen)
+  await java.close()
+
+  t.comment('RocketMQ builds from our log the same ConsumeQueues that we built')
+  java = await JavaStore.open(t, dir)
+  await compare(java, seen, keys)
+  await java.close()
+  t.same(readdirSync(join(dir, 'consumequeue')).sort(), readdirSync(join(killed, 'consumequeue')).sort())
+})
