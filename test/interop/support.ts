@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process'
 import { accessSync, constants, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
+import { createInterface } from 'node:readline'
 import type { Test } from 'tap'
 import { parseBody, RemotingClient, RequestCode, request } from '../../net/index.ts'
 import { inRepo } from '../support/repo.ts'
@@ -100,6 +101,28 @@ function isOnPath(name: string): boolean {
       return false
     }
   })
+}
+
+/** Starts a program as a user would, and ends it with the test. */
+export function launch(t: Test, program: string, args: string[], env: Record<string, string>): Printing {
+  const child = spawn(program, args, { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'inherit'] })
+  const lines: string[] = []
+  createInterface({ input: child.stdout }).on('line', line => lines.push(line))
+  const closed = new Promise<void>((resolve, reject) => {
+    child.on('close', () => resolve())
+    child.on('error', reject)
+  })
+  t.teardown(() => {
+    child.kill('SIGKILL')
+    return closed
+  })
+  return { lines, ended: closed.then(() => lines) }
+}
+
+/** What prints: its lines so far, and all of them once it has ended. */
+export interface Printing {
+  lines: string[]
+  ended: Promise<string[]>
 }
 
 /** Runs a program to its end; throws what it printed when it fails. */
