@@ -1,5 +1,4 @@
-import { parse } from 'dot-properties'
-import { parseBody } from '../net/index.ts'
+import { parseBody, parseProperties } from '../net/index.ts'
 import { compareQueues, type MessageQueue } from './message.ts'
 
 // What admin calls carry, under the names that RocketMQ's JSON gives them.
@@ -355,4 +354,4 @@ export const topicHeader = (config: TopicConfig): Record<string, string> => ({
 
 /** `key=value` lines with Java's comments and escapes, in their order. Properties#load */
 export const parsePropertiesText = (body: Body): Map<string, string> =>
-  new Map(Object.entries(parse(Buffer.from(body ?? '').toString('utf8')) as Record<string, string>))
+  parseProperties(Buffer.from(body ?? '').toString('utf8'))

@@ -1,8 +1,46 @@
 // Send.
 
 // Look after topics, groups, offsets and brokers.
-export { Admin, type AdminOptions, type AdminPullResult, type QueryOptions, type RollbackStats } from './admin.ts'
-export * from './admin-bodies.ts'
+export {
+  Admin,
+  type AdminOptions,
+  type AdminPullResult,
+  type PullOptions,
+  type QueryOptions,
+  type ReadOptions,
+  type RollbackStats
+} from './admin.ts'
+export {
+  type BrokerConsumeStats,
+  type BrokerData,
+  type BrokerStats,
+  type ClientConnection,
+  type ClusterInfo,
+  type ConsumeDirectlyResult,
+  type ConsumeQueueEntry,
+  type ConsumeQueueView,
+  type ConsumerConnection,
+  type ConsumerRunningInfo,
+  type ConsumeStats,
+  type GroupRetryPolicy,
+  groupConfigDefaults,
+  type HaStatus,
+  lagOf,
+  type MessageTrack,
+  type ProducerInfo,
+  type QueueData,
+  type QueueOffsets,
+  type QueueProgress,
+  type StatsItem,
+  type SubscriptionGroupConfig,
+  type SubscriptionInfo,
+  selectAddress,
+  type TopicConfig,
+  type TopicQueueMapping,
+  type TopicRouteData,
+  type TopicStats,
+  topicConfigDefaults
+} from './admin-bodies.ts'
 // Share out queues.
 export {
   type AllocateStrategy,

@@ -1,5 +1,4 @@
-import { averagely } from '../../client/allocate.ts'
-import { type TopicConfig, topicConfigDefaults } from '../../client/index.ts'
+import { averagely, type TopicConfig, topicConfigDefaults } from '../../client/index.ts'
 import { isDlqTopic, isRetryTopic } from '../../message/index.ts'
 import { formatBody } from '../../net/index.ts'
 import { doubleText, timeMsText } from '../format.ts'
