@@ -206,7 +206,8 @@ export class TopicTable {
     if (checkTopicName(topic) !== null) return undefined
     return this.create(topic, () => {
       const model = this.table.get(defaultTopic)
-      if (model !== undefined && isInherited(model.perm)) {
+      const forbidden = defaultTopic === DEFAULT_TOPIC && !this.options.autoCreateTopicEnable
+      if (model !== undefined && isInherited(model.perm) && !forbidden) {
         const count = Math.min(clientQueueNums, model.writeQueueNums)
         return topicConfig(topic, {
           readQueueNums: Math.max(count, 0),

@@ -127,6 +127,24 @@ export function registerStatisticsRequests(broker: Broker): void {
     response(ResponseCode.SUCCESS, null, null, formatBody({ table: await runtimeInfo(broker) }))
   )
 
+  // AdminBrokerProcessor#getBrokerHaStatus: of a master without slaves
+  dispatcher.register(RequestCode.GET_BROKER_HA_STATUS, () => {
+    const body = formatBody({
+      haClientRuntimeInfo: {
+        lastReadTimestamp: 0,
+        lastWriteTimestamp: 0,
+        masterFlushOffset: 0,
+        maxOffset: 0,
+        transferredByteInSecond: 0
+      },
+      haConnectionInfo: [],
+      inSyncSlaveNums: 0,
+      master: options.brokerRole !== 'SLAVE',
+      masterCommitLogMaxOffset: broker.store.maxPhysicalOffset
+    })
+    return response(ResponseCode.SUCCESS, null, null, body)
+  })
+
   // AdminBrokerProcessor#cleanUnusedTopic
   dispatcher.register(RequestCode.CLEAN_UNUSED_TOPIC, () => {
     for (const topic of broker.store.topics()) {
