@@ -117,6 +117,14 @@ export abstract class ConsumeService {
     this.dispatch()
   }
 
+  /** The listener gave messages back unseen: they come first. */
+  private takeBack(cache: ProcessQueue, batch: readonly Cached[]): void {
+    cache.giveBack(batch)
+    if (this.scheduled.has(cache)) this.ready.splice(this.ready.indexOf(cache), 1)
+    this.scheduled.add(cache)
+    this.ready.unshift(cache)
+  }
+
   /** Calls the listener as often as allowed. */
   dispatch(): void {
     if (this.dispatching || this.stopped) return
@@ -187,7 +195,7 @@ export abstract class ConsumeService {
           { err: outcome.error, queue: cache.queue, messageId: messages[0]!.messageId },
           'the listener failed'
         )
-      if (outcome.result === 'released') cache.giveBack(batch)
+      if (outcome.result === 'released') this.takeBack(cache, batch)
       else if (!cache.dropped) this.settle(cache, batch, outcome)
       if (cache.waiting) this.submit(cache)
       for (const callback of this.idleCallbacks) callback()

@@ -313,7 +313,7 @@ export abstract class Consumer implements ConsumerMember, PullOwner {
   }
 
   onOffsetMoved(cache: ProcessQueue, nextOffset: number): void {
-    const owned = this.assigned.get(queueKey(cache.queue))
+    const owned = this.assigned.get(cache.key)
     if (owned?.cache !== cache) return
     this.log.warn({ queue: cache.queue, offset: owned.loop.nextOffset, nextOffset }, 'the broker has no such offset')
     void this.restart(owned, nextOffset)
@@ -502,9 +502,10 @@ export abstract class Consumer implements ConsumerMember, PullOwner {
       if (clientIds.length === 0) return null
       return this.options.allocateStrategy.allocate(this.clientId, queues, clientIds.sort())
     } catch (error) {
+      // A topic may come into being later, as a new group's retry topic does with its first heartbeat.
       const missing = error instanceof ClientError && error.code === 'ROUTE_NOT_FOUND'
       this.log[missing ? 'debug' : 'warn']({ topic, reason: (error as Error).message }, 'a topic was not rebalanced')
-      return missing ? [] : null
+      return null
     }
   }
 

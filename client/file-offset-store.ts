@@ -53,9 +53,15 @@ async function readTable(path: string, log: Log): Promise<Map<string, { queue: M
     try {
       const text = await readFile(candidate, 'utf8')
       if (text.trim() === '') continue
-      const { offsetTable } = parseBody(text) as { offsetTable?: unknown }
-      const entries = offsetTable instanceof Map ? [...(offsetTable as Map<MessageQueue, number>)] : []
-      return new Map(entries.map(([queue, offset]) => [queueKey(queue), { queue, offset: Number(offset) }]))
+      const { offsetTable } = parseBody(text) as { offsetTable?: Map<MessageQueue, unknown> | Record<string, unknown> }
+      const entries = offsetTable instanceof Map ? [...offsetTable] : Object.entries(offsetTable ?? {})
+      return new Map(
+        entries.map(([key, offset]) => {
+          // The key is a queue, or a text that holds one.
+          const queue = (typeof key === 'string' ? parseBody(key) : key) as MessageQueue
+          return [queueKey(queue), { queue, offset: Number(offset) }]
+        })
+      )
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT')
         log.warn({ err: error, path: candidate }, 'a file of offsets cannot be read')

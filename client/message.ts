@@ -1,3 +1,4 @@
+import { inspect } from 'node:util'
 import {
   decodeRecord,
   decompressBody,
@@ -6,8 +7,10 @@ import {
   offsetMessageId,
   type Properties,
   PropertyName,
-  SysFlag
+  SysFlag,
+  viewOf
 } from '../message/index.ts'
+import { LazyRecord } from './lazy-record.ts'
 
 /** One queue of a topic on one broker. */
 export interface MessageQueue {
@@ -56,42 +59,75 @@ export class Message {
   /** The topic that it was sent to; also for a message that is delivered again. */
   topic: string
   readonly brokerName: string
-  readonly queueId: number
   readonly queueOffset: number
-  readonly physicalOffset: number
-  /** What the record takes in the store. */
-  readonly sizeBytes: number
-  readonly flag: number
-  readonly sysFlag: number
-  readonly bornTimestamp: number
-  readonly bornHost: Host
-  readonly storeTimestamp: number
-  readonly storeHost: Host
   /** How often it was delivered before and not consumed. */
   reconsumeTimes: number
-  readonly preparedTransactionOffset: number
-  /** As its producer sent it, no longer compressed. */
-  readonly body: Buffer
-  /** Those of its producer and those that RocketMQ added. */
-  readonly properties: Properties
+  // Decoded when it is asked for.
+  readonly #record: MessageRecord
+  #body: Buffer | null
+  #properties: Properties | null = null
 
-  constructor(record: MessageRecord, brokerName: string, body: Uint8Array = record.body) {
+  /** `body` when it is not the record's own. */
+  constructor(record: MessageRecord, brokerName: string, body: Uint8Array | null = null) {
+    this.#record = record
+    this.#body = body === null ? null : bufferOf(body)
     this.topic = record.topic
     this.brokerName = brokerName
-    this.queueId = record.queueId
     this.queueOffset = record.queueOffset
-    this.physicalOffset = record.physicalOffset
-    this.sizeBytes = record.sizeBytes
-    this.flag = record.flag
-    this.sysFlag = record.sysFlag
-    this.bornTimestamp = record.bornTimestamp
-    this.bornHost = record.bornHost
-    this.storeTimestamp = record.storeTimestamp
-    this.storeHost = record.storeHost
     this.reconsumeTimes = record.reconsumeTimes
-    this.preparedTransactionOffset = record.preparedTransactionOffset
-    this.body = Buffer.from(body.buffer, body.byteOffset, body.byteLength)
-    this.properties = record.properties
+  }
+
+  /** As its producer sent it, no longer compressed. A view of what was pulled with it: copy what is kept for long. */
+  get body(): Buffer {
+    this.#body ??= bufferOf(this.#record.body)
+    return this.#body
+  }
+
+  /** Those of its producer and those that RocketMQ added. */
+  get properties(): Properties {
+    this.#properties ??= this.#record.properties
+    return this.#properties
+  }
+
+  get queueId(): number {
+    return this.#record.queueId
+  }
+
+  get physicalOffset(): number {
+    return this.#record.physicalOffset
+  }
+
+  /** What the record takes in the store. */
+  get sizeBytes(): number {
+    return this.#record.sizeBytes
+  }
+
+  get flag(): number {
+    return this.#record.flag
+  }
+
+  get sysFlag(): number {
+    return this.#record.sysFlag
+  }
+
+  get bornTimestamp(): number {
+    return this.#record.bornTimestamp
+  }
+
+  get bornHost(): Host {
+    return this.#record.bornHost
+  }
+
+  get storeTimestamp(): number {
+    return this.#record.storeTimestamp
+  }
+
+  get storeHost(): Host {
+    return this.#record.storeHost
+  }
+
+  get preparedTransactionOffset(): number {
+    return this.#record.preparedTransactionOffset
   }
 
   /** The id that its producer gave it, or else where it lies. MessageClientExt#getMsgId */
@@ -112,7 +148,15 @@ export class Message {
   get keys(): string | undefined {
     return this.properties.get(PropertyName.KEYS)
   }
+
+  /** What `console.log` shows of it. */
+  [inspect.custom](): object {
+    const { topic, tags, keys, messageId, brokerName, queueId, queueOffset, reconsumeTimes, properties, body } = this
+    return { topic, tags, keys, messageId, brokerName, queueId, queueOffset, reconsumeTimes, properties, body }
+  }
 }
+
+const bufferOf = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 
 /** Decodes the record at `start`, its body decompressed. Throws MessageError BAD_RECORD or BODY_NOT_DECOMPRESSED. */
 export async function decodeMessage(bytes: Uint8Array, brokerName: string, start = 0): Promise<Message> {
@@ -126,9 +170,10 @@ export async function decodeMessage(bytes: Uint8Array, brokerName: string, start
  */
 export function decodeMessages(bytes: Uint8Array, brokerName: string): Message[] | Promise<Message[]> {
   const messages: (Message | Promise<Message>)[] = []
+  const view = viewOf(bytes)
   let compressed = false
   for (let pos = 0; pos < bytes.length; ) {
-    const record = decodeRecord(bytes, pos)
+    const record = new LazyRecord(view, bytes, pos)
     pos += record.sizeBytes
     if (record.sysFlag & SysFlag.COMPRESSED) {
       compressed = true

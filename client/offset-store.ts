@@ -40,9 +40,9 @@ export abstract class OffsetStore {
     return this.entries.get(queueKey(queue))?.offset ?? NO_OFFSET
   }
 
-  /** Sets the next offset to consume; with `increaseOnly` never to a lower one. */
-  update(queue: MessageQueue, offset: number, increaseOnly = false): void {
-    const entry = this.entry(queue)
+  /** Sets the next offset to consume; with `increaseOnly` never to a lower one. `key` is the queue's, if it is at hand. */
+  update(queue: MessageQueue, offset: number, increaseOnly = false, key = queueKey(queue)): void {
+    const entry = this.entry(queue, key)
     if (entry.frozen || entry.offset === offset || (increaseOnly && offset < entry.offset)) return
     entry.offset = offset
     if (!this.closed) this.timer ??= setTimeout(() => this.onTimer(), this.intervalMs)
@@ -101,8 +101,7 @@ export abstract class OffsetStore {
     void this.persist()
   }
 
-  private entry(queue: MessageQueue): Entry {
-    const key = queueKey(queue)
+  private entry(queue: MessageQueue, key = queueKey(queue)): Entry {
     let entry = this.entries.get(key)
     if (entry === undefined) {
       entry = { queue, offset: NO_OFFSET, written: NO_OFFSET, frozen: false }

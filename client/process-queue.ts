@@ -1,4 +1,4 @@
-import type { Message, MessageQueue } from './message.ts'
+import { type Message, type MessageQueue, queueKey } from './message.ts'
 
 /** A pulled message until it is consumed. */
 export interface Cached {
@@ -23,6 +23,8 @@ const COMPACT_FROM = 1024
  */
 export class ProcessQueue {
   readonly queue: MessageQueue
+  /** Its queueKey. */
+  readonly key: string
   /** Nothing more of it is handed out; what was handed out still counts. */
   stopped = false
   /** No longer ours, or read anew from another offset: what still runs for it leaves no trace. */
@@ -48,6 +50,7 @@ export class ProcessQueue {
 
   constructor(queue: MessageQueue) {
     this.queue = queue
+    this.key = queueKey(queue)
   }
 
   /** Adds what was pulled; what is cached already stays as it is. */

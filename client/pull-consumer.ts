@@ -218,7 +218,7 @@ export class PullConsumer extends Consumer implements AsyncIterable<Message> {
   override blocked(cache: ProcessQueue): boolean {
     return (
       super.blocked(cache) ||
-      this.pausedQueues.has(queueKey(cache.queue)) ||
+      this.pausedQueues.has(cache.key) ||
       this.cachedCount > this.options.maxCachedCount ||
       cache.span > this.options.maxCachedSpan
     )
@@ -262,7 +262,7 @@ export class PullConsumer extends Consumer implements AsyncIterable<Message> {
   private async nextFilled(timeoutMs: number): Promise<ProcessQueue | null> {
     const deadline = Date.now() + timeoutMs
     while (this.running) {
-      const at = this.filled.findIndex(cache => !this.pausedQueues.has(queueKey(cache.queue)))
+      const at = this.filled.findIndex(cache => !this.pausedQueues.has(cache.key))
       if (at >= 0) {
         const [cache] = this.filled.splice(at, 1)
         if (cache!.waiting) return cache!
@@ -299,7 +299,7 @@ export class PullConsumer extends Consumer implements AsyncIterable<Message> {
     this.cachedCount -= before - cache.count
     this.polled.add(cache)
     if (full) for (const { loop } of this.assigned.values()) loop.wake()
-    else this.assigned.get(queueKey(cache.queue))?.loop.wake()
+    else this.assigned.get(cache.key)?.loop.wake()
   }
 
   private commitPolled(): void {

@@ -237,8 +237,8 @@ export class PushConsumer extends Consumer implements ConsumeHost, AsyncIterable
   // ConsumeHost: what consuming leads to.
 
   consumed(cache: ProcessQueue, batch: readonly Cached[]): void {
-    this.offsets.update(cache.queue, cache.remove(batch), true)
-    this.assigned.get(queueKey(cache.queue))?.loop.wake()
+    this.offsets.update(cache.queue, cache.remove(batch), true, cache.key)
+    this.assigned.get(cache.key)?.loop.wake()
   }
 
   sendBack(message: Message, delayLevel: number): Promise<boolean> {

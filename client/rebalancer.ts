@@ -2,8 +2,8 @@ import type { Log } from '../net/index.ts'
 
 /** At least so long lies between two rounds: many members that come at once cause few rounds. */
 const MIN_GAP_MS = 200
-/** The next round when one left something undone. RebalanceService: minInterval */
-const UNBALANCED_MS = 1000
+/** From a round that left something undone to the next one; each further time twice as long. */
+const FIRST_RETRY_MS = 250
 
 /**
  * Runs a consumer's rebalance rounds: now when it is told to, and from time to time in any case, since a notice can be
@@ -17,6 +17,7 @@ export class Rebalancer {
   private running: Promise<void> | null = null
   private again = false
   private lastMs = 0
+  private retryMs = FIRST_RETRY_MS
   private closed = false
 
   /** A round resolves to whether all was done. */
@@ -63,7 +64,8 @@ export class Rebalancer {
       .then(balanced => {
         this.running = null
         if (this.closed) return
-        this.schedule(this.again ? MIN_GAP_MS : balanced ? this.intervalMs : UNBALANCED_MS)
+        this.schedule(this.again ? MIN_GAP_MS : balanced ? this.intervalMs : Math.min(this.retryMs, this.intervalMs))
+        this.retryMs = balanced || this.again ? FIRST_RETRY_MS : Math.min(this.retryMs * 2, this.intervalMs)
       })
     return this.running
   }
