@@ -1,5 +1,6 @@
 import {
   checkTopicName,
+  MAX_PROPERTIES_BYTES,
   NAME_VALUE_SEPARATOR,
   NOT_SENDABLE_TOPICS,
   PROPERTY_SEPARATOR,
@@ -100,6 +101,8 @@ export function encodeOwnProperties(message: OutgoingMessage): string {
   if (properties instanceof Map) for (const [name, value] of properties) text += ownProperty(name, value)
   else if (properties !== undefined)
     for (const name in properties) text += ownProperty(name, (properties as Record<string, string>)[name]!)
+  if (text.length > MAX_PROPERTIES_BYTES)
+    throw bad(`its properties take ${text.length} bytes, the limit is ${MAX_PROPERTIES_BYTES}`)
   return text
 }
 

@@ -219,18 +219,17 @@ export class Producer {
         }
       })
       const wait = encodeOwnProperties({ topic: first.topic, body: '', waitForStore: first.waitForStore })
-      const sending = this.sending(
+      this.sending(
         RequestCode.SEND_BATCH_MESSAGE,
-        first.topic,
-        encodeBatch(parts),
+        this.publication(first.topic),
+        bodyBytes(encodeBatch(parts), this.options.maxMessageBytes),
         ids.join(','),
-        options,
+        encodeProperty(PropertyName.UNIQ_KEY, createUniqueKey()) + wait,
+        this.chooser(first, options),
+        options.timeoutMs,
         resolve as (result: SendResult | null) => void,
         reject
-      )
-      sending.properties = encodeProperty(PropertyName.UNIQ_KEY, createUniqueKey()) + wait
-      this.direct(sending, first, options)
-      sending.start()
+      ).start()
     })
   }
 
@@ -240,10 +239,8 @@ export class Producer {
    */
   async request<A>(message: OutgoingMessage, options: SendOptions<A> = NO_OPTIONS): Promise<Message> {
     this.checkState('running')
-    const { sendTimeoutMs, namespace } = this.options
-    const timeoutMs = options.timeoutMs ?? sendTimeoutMs
-    checkSendable(message.topic)
-    await this.meetRepliers(this.sender.publication(withNamespace(namespace, message.topic)))
+    const timeoutMs = options.timeoutMs ?? this.options.sendTimeoutMs
+    await this.meetRepliers(this.publication(message.topic))
     const { correlationId, reply, cancel } = this.replies.expect(message.topic, timeoutMs)
     try {
       await new Promise((resolve, reject) => {
@@ -293,21 +290,22 @@ export class Producer {
       const { properties } = message
       const key = properties.get(PropertyName.UNIQ_KEY) ?? createUniqueKey()
       properties.set(PropertyName.UNIQ_KEY, key)
+      const { queue, timeoutMs } = options
       const sending = this.sending(
         code,
-        message.topic,
+        this.sender.publication(message.topic),
         message.body,
         key,
-        options,
+        encodeProperties(properties),
+        queue === undefined ? null : () => queue,
+        timeoutMs,
         resolve as (result: SendResult | null) => void,
         reject
       )
-      sending.properties = encodeProperties(properties)
       sending.flag = message.flag ?? 0
       sending.sysFlag = message.sysFlag ?? 0
       sending.reconsumeTimes = message.reconsumeTimes ?? 0
       sending.maxReconsumeTimes = message.maxReconsumeTimes
-      if (options.queue !== undefined) sending.choose = () => options.queue!
       sending.start()
     })
   }
@@ -336,14 +334,20 @@ export class Producer {
     // Nobody tells when a one-way message is out, so its bytes are its own.
     if (oneWay && body === message.body) body = copyOf(body)
     const id = createUniqueKey()
-    const properties = encodeProperty(PropertyName.UNIQ_KEY, id) + encodeOwnProperties(message) + extra
-    const code = RequestCode.SEND_MESSAGE_V2
-    const sending = this.sending(code, message.topic, body, id, options, resolve, reject)
-    sending.properties = properties
+    const sending = this.sending(
+      RequestCode.SEND_MESSAGE_V2,
+      this.publication(message.topic),
+      body,
+      id,
+      encodeProperty(PropertyName.UNIQ_KEY, id) + encodeOwnProperties(message) + extra,
+      this.chooser(message, options),
+      options.timeoutMs,
+      resolve,
+      reject
+    )
     sending.flag = message.flag ?? 0
     sending.sysFlag = sysFlag
     sending.oneWay = oneWay
-    this.direct(sending, message, options)
     if (body.length < compressBodyOverBytes) {
       sending.start()
       return
@@ -369,50 +373,56 @@ export class Producer {
     return namespace === '' ? queue : { ...queue, topic: withoutNamespace(namespace, queue.topic) }
   }
 
+  private publication(topic: string): Publication {
+    const wireTopic = withNamespace(this.options.namespace, topic)
+    const known = this.sender.publications.get(wireTopic)
+    if (known !== undefined) return known
+    checkSendable(topic)
+    return this.sender.publication(wireTopic)
+  }
+
+  /** A send that can no longer be refused. */
   private sending(
     code: number,
-    topic: string,
+    publication: Publication,
     body: Uint8Array,
     id: string,
-    { timeoutMs = this.options.sendTimeoutMs }: { timeoutMs?: number },
+    properties: string,
+    choose: Sending['choose'],
+    timeoutMs = this.options.sendTimeoutMs,
     resolve: (result: SendResult | null) => void,
     reject: (error: Error) => void
   ): Sending {
-    const { namespace } = this.options
-    const wireTopic = withNamespace(namespace, topic)
-    let publication = this.sender.publications.get(wireTopic)
-    if (publication === undefined) {
-      checkSendable(topic)
-      publication = this.sender.publication(wireTopic)
-    }
     checkInteger('timeoutMs', timeoutMs, 1)
+    const { namespace } = this.options
     const done =
       namespace === ''
         ? resolve
         : (result: SendResult | null) => resolve(result && { ...result, queue: this.own(result.queue) })
-    return new Sending(this.sender, publication, code, body, id, timeoutMs, done, reject)
+    const sending = new Sending(this.sender, publication, code, body, id, timeoutMs, done, reject)
+    sending.properties = namespace === '' ? properties : properties + encodeProperty('INSTANCE_ID', namespace)
+    sending.choose = choose
+    return sending
   }
 
-  /** Lets a message go where its sender wants it. */
-  private direct<A>(sending: Sending, message: OutgoingMessage, options: SendOptions<A>): void {
-    const { queue, selector, arg } = options
+  /** What sends a message where its sender wants it; null leaves that to the producer. */
+  private chooser<A>(message: OutgoingMessage, { queue, selector, arg }: SendOptions<A>): Sending['choose'] {
     const { namespace } = this.options
     if (queue !== undefined) {
       if (queue.topic !== message.topic)
         throw new ClientError('MESSAGE_BAD', {
           reason: `its topic is ${message.topic}, that of its queue ${queue.topic}`
         })
-      sending.choose = () => ({ ...queue, topic: withNamespace(namespace, queue.topic) })
-    } else if (selector !== undefined) {
-      sending.choose = queues => {
+      return () => ({ ...queue, topic: withNamespace(namespace, queue.topic) })
+    }
+    if (selector !== undefined)
+      return queues => {
         const chosen = selector(namespace === '' ? queues : queues.map(one => this.own(one)), message, arg as A)
         if (chosen === undefined) throw new ClientError('MESSAGE_BAD', { reason: 'its selector chose no queue' })
         return { ...chosen, topic: withNamespace(namespace, chosen.topic) }
       }
-    } else if (message.shardingKey !== undefined) {
-      const key = message.shardingKey
-      sending.choose = queues => selectByHash(queues, message, key)
-    }
+    const { shardingKey } = message
+    return shardingKey === undefined ? null : queues => selectByHash(queues, message, shardingKey)
   }
 
   private checkBatched(message: OutgoingMessage, first: OutgoingMessage): void {

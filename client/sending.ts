@@ -138,6 +138,7 @@ export class Sending implements SendFields, Waiter {
   private readonly onFailed: (error: Error) => void
   private attempts = 0
   private queue: MessageQueue | null = null
+  private connection: Connection | null = null
   private failure: Error | null = null
   /** What an attempt came to that is being bettered. */
   private halfStored: SendResult | null = null
@@ -205,6 +206,10 @@ export class Sending implements SendFields, Waiter {
   /** Called by the connection when there is no answer. */
   reject(error: NetError): void {
     this.sender.faults?.failed(this.queue!.brokerName, Date.now())
+    const { connection } = this
+    // A broker that has said nothing since may be gone without a word: the next send shall not wait for it again.
+    if (error.code === 'REQUEST_TIMEOUT' && connection !== null && connection.lastActiveMs < this.bornTimestamp)
+      connection.close()
     this.failed(error, true)
   }
 
@@ -235,7 +240,7 @@ export class Sending implements SendFields, Waiter {
     this.attempts++
     const address = sender.instance.masterAddress(this.queue.brokerName)
     const connection = address === undefined ? undefined : sender.instance.remoting.openConnection(address)
-    if (connection !== undefined) this.write(connection, now)
+    if (connection !== undefined && !(this.oneWay && connection.saturated)) this.write(connection, now)
     else
       this.connect(this.queue.brokerName).then(
         opened => this.write(opened, Date.now()),
@@ -248,7 +253,10 @@ export class Sending implements SendFields, Waiter {
     if (instance.masterAddress(brokerName) === undefined) await instance.refreshRoute(this.publication.topic)
     const address = instance.masterAddress(brokerName)
     if (address === undefined) throw new ClientError('BROKER_NOT_FOUND', { brokerName, purpose: 'take a message' })
-    return instance.remoting.connection(address)
+    const connection = await instance.remoting.connection(address)
+    // No answer holds those back who send one way.
+    if (this.oneWay && connection.saturated) await connection.drained()
+    return connection
   }
 
   private write(connection: Connection, now: number): void {
@@ -257,6 +265,7 @@ export class Sending implements SendFields, Waiter {
     const { brokerName, queueId } = this.queue!
     this.queueId = queueId
     this.bornTimestamp = now
+    this.connection = connection
     const writer = this.publication.writer(this.code, brokerName)
     const opaque = connection.takeOpaque()
     if (!this.oneWay) connection.expect(opaque, Math.max(1, this.endsAt - now), this)

@@ -27,9 +27,15 @@ export function ownAddress(): string {
   return '127.0.0.1'
 }
 
+const upperHex = (value: number, digits: number) => value.toString(16).toUpperCase().padStart(digits, '0')
+const BYTES_HEX = Array.from({ length: 256 }, (_, byte) => upperHex(byte, 2))
+
 let prefix = ''
 let monthStart = 0
 let nextMonth = 0
+let stampedAt = -1
+/** All of an id but its counter; the same for a whole millisecond. */
+let stamp = ''
 let counter = 0
 
 /**
@@ -37,20 +43,23 @@ let counter = 0
  * MessageClientIDSetter#createUniqID
  */
 export function createUniqueKey(now = Date.now()): string {
+  if (now !== stampedAt) {
+    stampedAt = now
+    stamp = stampOf(now)
+  }
+  counter = (counter + 1) & 0xffff
+  return stamp + BYTES_HEX[counter >> 8]! + BYTES_HEX[counter & 0xff]!
+}
+
+function stampOf(now: number): string {
   if (prefix === '') {
     const ip = hostOf(ownAddress(), 0).bytes.subarray(0, 4)
-    prefix =
-      hex(Uint8Array.from([...ip, (process.pid >> 8) & 0xff, process.pid & 0xff])) +
-      ((Math.random() * 0x1_0000_0000) >>> 0).toString(16).padStart(8, '0').toUpperCase()
+    prefix = hex(ip) + upperHex(process.pid & 0xffff, 4) + upperHex((Math.random() * 0x1_0000_0000) >>> 0, 8)
   }
   if (now >= nextMonth || now < monthStart) {
     const date = new Date(now)
     monthStart = new Date(date.getFullYear(), date.getMonth(), 1).getTime()
     nextMonth = new Date(date.getFullYear(), date.getMonth() + 1, 1).getTime()
   }
-  counter = (counter + 1) & 0xffff
-  const tail = (
-    ((now - monthStart) >>> 0).toString(16).padStart(8, '0') + counter.toString(16).padStart(4, '0')
-  ).toUpperCase()
-  return prefix + tail
+  return prefix + upperHex((now - monthStart) >>> 0, 8)
 }

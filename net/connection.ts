@@ -359,8 +359,9 @@ export class Connection {
     if (this.socket.closed && this.closeTimer !== null) clearTimeout(this.closeTimer)
     this.closed = true
     this.out = null
-    this.settleAll()
+    // Its owner forgets the connection before those who wait on it try again.
     for (const callback of this.closeCallbacks.splice(0)) this.guard(callback)
+    this.settleAll()
     this.drainCallbacks.length = 0
   }
 
