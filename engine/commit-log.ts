@@ -13,14 +13,15 @@ import {
 import type { Clock } from './clock.ts'
 import type { ConsumeQueue } from './consume-queue.ts'
 import type { ConsumeQueueStore } from './consume-queue-store.ts'
-import type { Files } from './files.ts'
 import type { Log } from './log.ts'
-import { MappedFileQueue } from './mapped-file.ts'
+import type { MappedFileQueue } from './mapped-file.ts'
 import type { StoreOptions } from './options.ts'
 import { type PutMessage, PutStatus, type PutWaiter } from './put-status.ts'
 
 /** A record may be larger than its body by this. MessageStoreConfig, MessageExtEncoder */
 const RECORD_OVERHEAD_BYTES = 64 * 1024
+/** DefaultMessageStore#checkMessage */
+const MAX_TOPIC_BYTES = 255
 /** What is gathered is written at the end of the event, or when it is more than this. */
 const MAX_GATHERED_BYTES = 1024 * 1024
 /** After a failed write, the next try is so long away, ms. */
@@ -40,6 +41,8 @@ interface PendingPut {
 
 /** What happens behind the log: derived files, and whoever waits for messages. */
 export interface LogFollower {
+  /** Why it cannot follow now; then nothing is put. */
+  readonly failure: string | null
   /** Records up to `endOffset` may be seen; those from `base` on are in `bytes[0, length)` too. */
   follow(endOffset: number, bytes: Buffer | null, view: DataView | null, base: number): void
 }
@@ -61,8 +64,13 @@ export class CommitLog {
   flushedStoreTimestamp = 0
   /** Why nothing can be written; null when all is well. */
   failure: string | null = null
+  /** Messages and bytes that were written since the store was opened, and puts whose write or flush failed. */
+  putCount = 0
+  putBytes = 0
+  failedPutCount = 0
+  /** Why nothing shall be written: set by whoever watches the disk's level. */
+  refusal: string | null = null
 
-  private readonly files: Files
   private readonly options: StoreOptions
   private readonly clock: Clock
   private readonly log: Log
@@ -70,12 +78,23 @@ export class CommitLog {
   private readonly follower: LogFollower
   private readonly buffer: Buffer
   private readonly view: DataView
+  /** How much of the buffer is not written yet. */
   private gathered = 0
+  private gatheredCount = 0
+  /** Puts of what is gathered, and puts that were written but wait for the event's end to be acknowledged. */
   private pending: PendingPut[] = []
+  private written: PendingPut[] = []
+  /** Puts that were taken back and wait for the event's end to hear so. */
+  private refused: PendingPut[] = []
+  private refusedBecause: string | null = null
+  private writtenStoreTimestamp = 0
   private commitQueued = false
   private retryAtMs = 0
+  /** Whether a failed write may have left something behind the log's end. */
+  private tornEnd = false
   private flushFailed = false
-  private flushing: Promise<void> | null = null
+  private isFlushing = false
+  private flushed: Promise<void> = Promise.resolve()
   private flushWaiting: PendingPut[] = []
   private cancelFlushTimer: (() => void) | null = null
   private cancelTimeoutTimer: (() => void) | null = null
@@ -83,21 +102,19 @@ export class CommitLog {
   private readonly fields: RecordFields
 
   constructor(
-    files: Files,
-    dir: string,
     options: StoreOptions,
     clock: Clock,
     log: Log,
+    segments: MappedFileQueue,
     queues: ConsumeQueueStore,
     follower: LogFollower
   ) {
-    this.files = files
     this.options = options
     this.clock = clock
     this.log = log
     this.queues = queues
     this.follower = follower
-    this.segments = new MappedFileQueue(files, dir, options.mappedFileSizeCommitLogBytes, false)
+    this.segments = segments
     const bytes = options.maxMessageSizeBytes + RECORD_OVERHEAD_BYTES + MAX_GATHERED_BYTES + BLANK_BYTES
     this.buffer = Buffer.allocUnsafeSlow(bytes)
     this.view = new DataView(this.buffer.buffer, this.buffer.byteOffset, bytes)
@@ -139,22 +156,22 @@ export class CommitLog {
 
   /** Adds one message. CommitLog#asyncPutMessage */
   put(message: PutMessage, waiter: PutWaiter): void {
-    if (this.refusedByState(waiter) || this.refusedBySize(message, waiter)) return
     const topic = this.bytesOfTopic(message.topic)
-    const size = this.sizeOf(
-      topic,
-      message.bodyEnd - message.bodyStart,
-      message.propertiesEnd - message.propertiesStart,
-      message
-    )
-    if (size > this.options.maxMessageSizeBytes + RECORD_OVERHEAD_BYTES) {
-      waiter.onPut(PutStatus.MESSAGE_ILLEGAL, -1, -1, 0, `the record has ${size} bytes`)
+    const bodyBytes = message.bodyEnd - message.bodyStart
+    const propertiesBytes = message.propertiesEnd - message.propertiesStart
+    if (this.refusedByState(waiter) || this.refusedByPlace(message, topic, waiter)) return
+    if (bodyBytes > this.options.maxMessageSizeBytes) {
+      const allowed = this.options.maxMessageSizeBytes
+      this.refuse(waiter, PutStatus.MESSAGE_ILLEGAL, `the body has ${bodyBytes} bytes, allowed are ${allowed}`)
       return
     }
-    if (!this.makeRoom(size)) {
-      this.refuse(waiter)
+    if (propertiesBytes > MAX_PROPERTIES_BYTES) {
+      const reason = `the properties have ${propertiesBytes} bytes, allowed are ${MAX_PROPERTIES_BYTES}`
+      this.refuse(waiter, PutStatus.PROPERTIES_SIZE_EXCEEDED, reason)
       return
     }
+    const size = this.sizeOf(topic, bodyBytes, propertiesBytes, message)
+    if (this.refusedBySize(size, waiter) || !this.makeRoom(size, waiter)) return
     const transaction = message.sysFlag & SysFlag.TRANSACTION_MASK
     const queued = transaction !== SysFlag.PREPARED && transaction !== SysFlag.ROLLBACK
     const queue = queued ? this.queues.get(message.topic, message.queueId) : null
@@ -175,25 +192,17 @@ export class CommitLog {
    * Throws MessageError BAD_BATCH. CommitLog#asyncPutMessages
    */
   putBatch(message: PutMessage, waiter: PutWaiter, physicalOffsets: number[]): void {
-    if (this.refusedByState(waiter)) return
     const topic = this.bytesOfTopic(message.topic)
     let total = 0
     for (const batch = new BatchCursor(message.body, message.bodyStart, message.bodyEnd); batch.next(); )
       total += this.sizeOf(topic, batch.bodyEnd - batch.bodyStart, batch.propertiesEnd - batch.propertiesStart, message)
+    if (this.refusedByState(waiter) || this.refusedByPlace(message, topic, waiter)) return
     if (total === 0 || total > this.options.maxMessageSizeBytes) {
-      waiter.onPut(
-        PutStatus.MESSAGE_ILLEGAL,
-        -1,
-        -1,
-        0,
-        `the batch has ${total} bytes, allowed are 1 to ${this.options.maxMessageSizeBytes}`
-      )
+      const allowed = this.options.maxMessageSizeBytes
+      this.refuse(waiter, PutStatus.MESSAGE_ILLEGAL, `the batch has ${total} bytes, allowed are 1 to ${allowed}`)
       return
     }
-    if (!this.makeRoom(total)) {
-      this.refuse(waiter)
-      return
-    }
+    if (this.refusedBySize(total, waiter) || !this.makeRoom(total, waiter)) return
     const queue = this.queues.get(message.topic, message.queueId)
     const firstQueueOffset = queue.nextOffset
     const f = this.begin(message, topic)
@@ -221,48 +230,45 @@ export class CommitLog {
     )
   }
 
+  /** Why nothing is put now; null when it is. */
+  get unwritableReason(): string | null {
+    return this.failure ?? this.refusal ?? this.follower.failure
+  }
+
   private refusedByState(waiter: PutWaiter): boolean {
-    if (this.failure === null) return false
-    if (!this.flushFailed && this.clock.now() >= this.retryAtMs) return false
-    this.refuse(waiter)
+    const { failure } = this
+    const mayTryAgain = failure !== null && !this.flushFailed && this.clock.now() >= this.retryAtMs
+    const reason = mayTryAgain ? (this.refusal ?? this.follower.failure) : this.unwritableReason
+    if (reason !== null) this.refuse(waiter, PutStatus.SERVICE_NOT_AVAILABLE, reason)
+    return reason !== null
+  }
+
+  private refusedByPlace(message: PutMessage, topic: Uint8Array, waiter: PutWaiter): boolean {
+    let reason: string | null = null
+    if (topic.length === 0 || topic.length > MAX_TOPIC_BYTES)
+      reason = `the topic's name has ${topic.length} bytes, allowed are 1 to ${MAX_TOPIC_BYTES}`
+    else if (!(message.queueId >= 0)) reason = `there is no queue ${message.queueId}`
+    if (reason !== null) this.refuse(waiter, PutStatus.MESSAGE_ILLEGAL, reason)
+    return reason !== null
+  }
+
+  private refusedBySize(sizeBytes: number, waiter: PutWaiter): boolean {
+    const { maxMessageSizeBytes, mappedFileSizeCommitLogBytes } = this.options
+    const allowed = Math.min(maxMessageSizeBytes + RECORD_OVERHEAD_BYTES, mappedFileSizeCommitLogBytes - BLANK_BYTES)
+    if (sizeBytes <= allowed) return false
+    this.refuse(waiter, PutStatus.MESSAGE_ILLEGAL, `the record has ${sizeBytes} bytes, allowed are ${allowed}`)
     return true
   }
 
-  private refuse(waiter: PutWaiter): void {
-    waiter.onPut(PutStatus.SERVICE_NOT_AVAILABLE, -1, -1, 0, this.failure)
-  }
-
-  private refusedBySize(message: PutMessage, waiter: PutWaiter): boolean {
-    const bodyBytes = message.bodyEnd - message.bodyStart
-    if (bodyBytes > this.options.maxMessageSizeBytes) {
-      waiter.onPut(
-        PutStatus.MESSAGE_ILLEGAL,
-        -1,
-        -1,
-        0,
-        `the body has ${bodyBytes} bytes, allowed are ${this.options.maxMessageSizeBytes}`
-      )
-      return true
-    }
-    const propertiesBytes = message.propertiesEnd - message.propertiesStart
-    if (propertiesBytes > MAX_PROPERTIES_BYTES) {
-      waiter.onPut(
-        PutStatus.PROPERTIES_SIZE_EXCEEDED,
-        -1,
-        -1,
-        0,
-        `the properties have ${propertiesBytes} bytes, allowed are ${MAX_PROPERTIES_BYTES}`
-      )
-      return true
-    }
-    return false
+  private refuse(waiter: PutWaiter, status: number, reason: string | null): void {
+    waiter.onPut(status, -1, -1, 0, reason)
   }
 
   private bytesOfTopic(topic: string): Uint8Array {
     let bytes = this.topicBytes.get(topic)
     if (bytes === undefined) {
       bytes = bytesOf(topic)
-      this.topicBytes.set(topic, bytes)
+      if (bytes.length <= MAX_TOPIC_BYTES) this.topicBytes.set(topic, bytes)
     }
     return bytes
   }
@@ -291,6 +297,7 @@ export class CommitLog {
     f.physicalOffset = physicalOffset
     f.queueOffset = queue === null ? 0 : queue.nextOffset++
     this.gathered += writeRecord(this.view, this.buffer, this.gathered, f)
+    this.gatheredCount++
     return physicalOffset
   }
 
@@ -314,35 +321,35 @@ export class CommitLog {
     })
     if (this.commitQueued) return
     this.commitQueued = true
-    queueMicrotask(() => {
-      this.commitQueued = false
-      this.commit()
-    })
+    queueMicrotask(() => this.commit())
   }
 
   /** Makes sure that `size` bytes fit behind what is gathered, in the buffer and in the segment. */
-  private makeRoom(size: number): boolean {
-    if (this.gathered > MAX_GATHERED_BYTES && !this.commit()) return false
+  private makeRoom(size: number, waiter: PutWaiter): boolean {
+    let hasRoom = false
     try {
-      const segment = this.segments.last ?? this.segments.create(this.maxOffset)
-      const left = segment.endOffset - this.maxOffset - this.gathered
-      if (left === 0) return this.roll(segment.endOffset)
-      if (size + BLANK_BYTES <= left) return true
-      this.view.setInt32(this.gathered, left)
-      this.view.setInt32(this.gathered + 4, RecordMagic.BLANK)
-      this.gathered += BLANK_BYTES
-      return this.commit() && this.roll(segment.endOffset)
+      while (!hasRoom) {
+        if (this.gathered > MAX_GATHERED_BYTES && !this.write(0)) break
+        const segment = this.segments.last ?? this.segments.create(this.maxOffset)
+        const left = segment.endOffset - this.maxOffset - this.gathered
+        if (size + BLANK_BYTES <= left) hasRoom = true
+        else if (left === 0 && this.gathered === 0) this.segments.create(this.maxOffset)
+        else if (!this.write(this.endSegment(left))) break
+      }
     } catch (error) {
       this.fail(error)
-      return false
     }
+    if (!hasRoom) this.refuse(waiter, PutStatus.SERVICE_NOT_AVAILABLE, this.failure)
+    return hasRoom
   }
 
-  private roll(endOffset: number): boolean {
-    if (this.gathered > 0 && !this.commit()) return false
-    this.maxOffset = endOffset
-    this.segments.create(endOffset)
-    return true
+  /** Marks the rest of the segment as blank; returns how many bytes are left behind the mark. */
+  private endSegment(left: number): number {
+    if (left < BLANK_BYTES) return left
+    this.view.setInt32(this.gathered, left)
+    this.view.setInt32(this.gathered + 4, RecordMagic.BLANK)
+    this.gathered += BLANK_BYTES
+    return left - BLANK_BYTES
   }
 
   private fail(error: unknown): void {
@@ -353,64 +360,96 @@ export class CommitLog {
     this.retryAtMs = this.clock.now() + RETRY_AFTER_MS
   }
 
-  /** Writes what is gathered. False when that failed: then none of it is in the log, and all of it was refused. */
-  commit(): boolean {
-    const length = this.gathered
-    if (length === 0) return true
-    const { pending, maxOffset } = this
+  /**
+   * Writes what is gathered and passes over `skip` bytes behind it. False when that failed: then none of it is in the log,
+   * and all of it is refused. Nobody is told before `commit`: state is whole when others hear of it.
+   */
+  private write(skip: number): boolean {
+    const { maxOffset, pending, gathered, gatheredCount } = this
     this.pending = []
     this.gathered = 0
-    const segment = this.segments.last!
-    const position = maxOffset - segment.startOffset
+    this.gatheredCount = 0
     try {
-      for (let written = 0; written < length; ) {
-        const count = this.files.write(segment.fd, this.buffer, written, length - written, position + written)
-        if (count <= 0) throw new Error('the disk took nothing')
-        written += count
-      }
+      const segment = this.segments.last!
+      const position = maxOffset - segment.startOffset
+      if (this.tornEnd) segment.clearFrom(position)
+      this.tornEnd = gathered > 0
+      segment.write(this.buffer, 0, gathered, position)
+      this.tornEnd = false
     } catch (error) {
       this.fail(error)
-      this.undo(pending, position)
+      this.undo(pending)
       return false
     }
     if (this.failure !== null && !this.flushFailed) {
       this.log.info({}, 'the CommitLog can be written again')
       this.failure = null
     }
-    this.maxOffset = maxOffset + length
-    if (this.sync) this.acknowledgeAfterFlush(pending)
-    else {
+    this.maxOffset = maxOffset + gathered + skip
+    this.putCount += gatheredCount
+    this.putBytes += gathered
+    if (this.written.length === 0) this.written = pending
+    else for (const put of pending) this.written.push(put)
+    if (pending.length > 0) this.writtenStoreTimestamp = pending.at(-1)!.storeTimestamp
+    if (!this.sync) {
       this.follower.follow(this.maxOffset, this.buffer, this.view, maxOffset)
       this.flushLater()
-      this.acknowledge(pending)
     }
     return true
   }
 
-  /** Takes back a batch whose write failed, as if it had never been put. */
-  private undo(pending: PendingPut[], position: number): void {
+  /** Takes back puts whose write failed, as if they had never been. */
+  private undo(pending: PendingPut[]): void {
     try {
-      this.segments.last!.clearFrom(position)
+      const segment = this.segments.last!
+      if (this.tornEnd) segment.clearFrom(this.maxOffset - segment.startOffset)
+      this.tornEnd = false
     } catch (error) {
-      this.log.error({ err: error }, 'the torn end of the CommitLog could not be cleared')
+      this.log.error({ err: error }, 'the torn end of the CommitLog could not be cleared: the next write tries again')
     }
     for (let i = pending.length - 1; i >= 0; i--) {
       const { queue, queueOffset } = pending[i]!
       if (queue !== null) queue.nextOffset = queueOffset
     }
-    for (const { waiter } of pending) this.refuse(waiter)
+    for (const put of pending) this.refused.push(put)
+    this.refusedBecause = this.failure
   }
 
-  private acknowledge(pending: PendingPut[], status: number = PutStatus.OK): void {
-    for (const put of pending) put.waiter.onPut(status, put.physicalOffset, put.queueOffset, put.storeTimestamp, null)
+  /** Writes what is gathered, and tells those who wait for no more than that. */
+  commit(): void {
+    this.commitQueued = false
+    if (this.gathered > 0) this.write(0)
+    const { written, refused } = this
+    this.written = []
+    this.refused = []
+    for (const put of refused) this.answer(put, PutStatus.SERVICE_NOT_AVAILABLE, this.refusedBecause)
+    if (written.length === 0) return
+    if (this.sync) this.acknowledgeAfterFlush(written)
+    else for (const put of written) this.answer(put, PutStatus.OK)
   }
 
-  private acknowledgeAfterFlush(pending: PendingPut[]): void {
-    const atOnce = pending.filter(put => !put.waitStored)
-    if (atOnce.length > 0) this.acknowledge(atOnce)
-    for (const put of pending) if (put.waitStored) this.flushWaiting.push(put)
+  private answer(put: PendingPut, status: number, reason: string | null = null): void {
+    const { waiter, physicalOffset, queueOffset, storeTimestamp } = put
+    try {
+      if (status !== PutStatus.OK) this.failedPutCount++
+      if (reason !== null) this.refuse(waiter, status, reason)
+      else waiter.onPut(status, physicalOffset, queueOffset, storeTimestamp, null)
+    } catch (error) {
+      this.log.error({ err: error }, 'the acknowledgement of a put failed')
+    }
+  }
+
+  private acknowledgeAfterFlush(written: PendingPut[]): void {
+    for (const put of written) if (put.waitStored) this.flushWaiting.push(put)
+    for (const put of written) if (!put.waitStored) this.answer(put, PutStatus.OK)
     this.watchDeadlines()
     void this.flush()
+  }
+
+  /** Takes the waiters in front of the first for whom something does not hold. */
+  private takeWaiting(until: (put: PendingPut) => boolean): PendingPut[] {
+    const end = this.flushWaiting.findIndex(put => !until(put))
+    return this.flushWaiting.splice(0, end < 0 ? this.flushWaiting.length : end)
   }
 
   /** One timer for the oldest waiter. GroupCommitService: syncFlushTimeout */
@@ -420,11 +459,7 @@ export class CommitLog {
     this.cancelTimeoutTimer = this.clock.after(wait, () => {
       this.cancelTimeoutTimer = null
       const now = this.clock.now()
-      const late = this.flushWaiting.findIndex(put => put.deadlineMs > now)
-      this.acknowledge(
-        this.flushWaiting.splice(0, late < 0 ? this.flushWaiting.length : late),
-        PutStatus.FLUSH_DISK_TIMEOUT
-      )
+      for (const put of this.takeWaiting(each => each.deadlineMs <= now)) this.answer(put, PutStatus.FLUSH_DISK_TIMEOUT)
       this.watchDeadlines()
     })
   }
@@ -437,35 +472,35 @@ export class CommitLog {
     })
   }
 
-  /** Makes what is written durable. Requests that come while a flush runs share the next one. Never throws. */
-  flush(): Promise<void> {
-    this.flushing ??= this.flushUntilDone().finally(() => {
-      this.flushing = null
-    })
-    return this.flushing
-  }
-
-  private async flushUntilDone(): Promise<void> {
-    while (this.flushedOffset < this.maxOffset && !this.flushFailed) {
-      const target = this.maxOffset
-      const storeTimestamp = this.lastStoreTimestamp
-      try {
-        for (const segment of this.segments.list)
-          if (segment.endOffset > this.flushedOffset && segment.startOffset < target) await segment.sync()
-      } catch (error) {
-        this.flushFailedForGood(error)
-        return
-      }
-      this.flushedOffset = target
-      this.flushedStoreTimestamp = storeTimestamp
-      if (this.sync) this.onFlushed()
+  /** Makes durable what is written at the call. Requests that come while a flush runs share the next one. Never throws. */
+  async flush(): Promise<void> {
+    const wanted = this.maxOffset
+    while (this.flushedOffset < wanted && !this.flushFailed) {
+      if (!this.isFlushing) this.flushed = this.flushOnce()
+      await this.flushed
     }
   }
 
+  private async flushOnce(): Promise<void> {
+    this.isFlushing = true
+    const { maxOffset, flushedOffset, writtenStoreTimestamp } = this
+    const { list } = this.segments
+    const first = list.findLastIndex(segment => segment.startOffset <= flushedOffset)
+    try {
+      for (const segment of list.slice(Math.max(0, first))) if (segment.startOffset < maxOffset) await segment.sync()
+      this.flushedOffset = maxOffset
+      this.flushedStoreTimestamp = writtenStoreTimestamp
+    } catch (error) {
+      this.flushFailedForGood(error)
+    }
+    this.isFlushing = false
+    if (this.sync && !this.flushFailed) this.onFlushed()
+  }
+
   private onFlushed(): void {
-    this.follower.follow(this.flushedOffset, null, null, 0)
-    const open = this.flushWaiting.findIndex(put => put.endOffset > this.flushedOffset)
-    this.acknowledge(this.flushWaiting.splice(0, open < 0 ? this.flushWaiting.length : open))
+    const { flushedOffset } = this
+    this.follower.follow(flushedOffset, null, null, 0)
+    for (const put of this.takeWaiting(each => each.endOffset <= flushedOffset)) this.answer(put, PutStatus.OK)
     if (this.flushWaiting.length > 0 || this.cancelTimeoutTimer === null) return
     this.cancelTimeoutTimer()
     this.cancelTimeoutTimer = null
@@ -476,16 +511,21 @@ export class CommitLog {
     this.flushFailed = true
     this.failure = `flushing the CommitLog failed, the store is read-only until it is started again: ${(error as Error).message}`
     this.log.error({ err: error }, this.failure)
-    for (const { waiter } of this.flushWaiting.splice(0)) this.refuse(waiter)
+    for (const put of this.flushWaiting.splice(0)) this.answer(put, PutStatus.SERVICE_NOT_AVAILABLE, this.failure)
   }
 
-  /** Writes and flushes what is left, then lets go of the files. */
+  /** Whether a flush failed: then nothing may be called durable that was not before. */
+  get hasLostWrites(): boolean {
+    return this.flushFailed
+  }
+
+  /** Refuses everything from now on, and lets go of the files once what was written is durable. */
   async close(): Promise<void> {
     this.commit()
     this.cancelFlushTimer?.()
     await this.flush()
     this.cancelTimeoutTimer?.()
-    this.failure = 'the store is closed'
+    this.failure ??= 'the store is closed'
     this.flushFailed = true
     this.segments.close()
   }

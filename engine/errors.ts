@@ -6,7 +6,7 @@ export const EngineErrors = {
   STORE_CLOSED: 'the store is closed',
   BAD_FILE:
     'the file {path} has {sizeBytes} bytes, but mappedFileSize is set to {expectedBytes}: set it to what the store was written with',
-  FILE_GAP: 'a CommitLog file is missing between {before} and {after}',
+  FILE_REMOVED: 'the file {path} was removed',
   BAD_OPTION: 'the option {option} holds {value}; allowed is {allowed}'
 } as const
 

@@ -20,8 +20,6 @@ export interface Files {
   open(path: string): number
   close(fd: number): void
   sizeOf(fd: number): number
-  /** How many bytes of a sparse file have blocks on the disk. */
-  allocatedBytes(fd: number): number
   truncate(fd: number, sizeBytes: number): void
   /** Reads at a position; returns how many bytes there were. */
   read(fd: number, target: Uint8Array, position: number): number
@@ -29,11 +27,15 @@ export interface Files {
   write(fd: number, source: Uint8Array, start: number, length: number, position: number): number
   /** As `read`, in the thread pool. */
   readAsync(fd: number, target: Uint8Array, position: number): Promise<number>
+  /** The first position at or behind `position` that is not in a hole; -1 when only holes follow. */
+  nextData(fd: number, position: number): number
   /** Makes written bytes durable, in the thread pool. fdatasync */
   sync(fd: number): Promise<void>
+  /** Makes the names in a directory durable: files that were created, renamed or removed. */
+  syncDirectory(path: string): Promise<void>
   map(fd: number, sizeBytes: number, writable: boolean): MappedBytes
-  /** Takes the exclusive lock of a file; false when another process has it. */
-  lock(fd: number): boolean
+  /** Takes the exclusive lock of a file, against Skylark's processes and RocketMQ's; returns what gives it back, null when another has it. */
+  lock(path: string): Promise<(() => void) | null>
   rename(from: string, to: string): void
   remove(path: string): void
   removeDirectory(path: string): void
@@ -42,4 +44,20 @@ export interface Files {
   modifiedMs(path: string): number
   /** Share of the partition that is in use, 0 to 1. */
   usedRatio(path: string): number
+}
+
+/** `write` until all went through. */
+export function writeFully(
+  files: Files,
+  fd: number,
+  source: Uint8Array,
+  start: number,
+  length: number,
+  position: number
+): void {
+  for (let written = 0; written < length; ) {
+    const count = files.write(fd, source, start + written, length - written, position + written)
+    if (count <= 0) throw new Error('the disk took nothing')
+    written += count
+  }
 }

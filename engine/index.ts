@@ -3,13 +3,14 @@
 export { readFileOrBackup, writeFileAtomically } from './atomic-file.ts'
 // What a caller can put in the place of disk and time; files that are replaced as a whole.
 export { type Clock, realClock } from './clock.ts'
+export type { DamagedRange } from './damage.ts'
 export { EngineError, type EngineErrorCode, EngineErrors } from './errors.ts'
-export type { DirectoryEntry, Files, MappedBytes } from './files.ts'
-export { MessageStore, openStore, type StoreSeams } from './message-store.ts'
-export { realFiles } from './native/real-files.ts'
+export { type DirectoryEntry, type Files, type MappedBytes, writeFully } from './files.ts'
+export { MessageStore, openStore, type StoreSeams, type StoreStatistics } from './message-store.ts'
+export { mappedFileCount, realFiles } from './native/real-files.ts'
 // What can be set, and what can go wrong.
 export { parseDelayLevels, type StoreOptions, storeDefaults } from './options.ts'
 export { type PutMessage, type PutResult, PutStatus, type PutWaiter } from './put-status.ts'
 export type { GetResult, GetStatus, MessageFilter, Slice } from './reader.ts'
-export type { DamagedRange, RecoveryProgress } from './recovery.ts'
+export type { RecoveryProgress } from './recovery.ts'
 export type { ArrivalListener } from './reput.ts'

@@ -1,12 +1,15 @@
 import { join } from 'node:path'
-import { javaHashCode } from '../message/index.ts'
-import type { Clock } from './clock.ts'
+import { javaHashCode, javaHashCodeOfBytes } from '../message/index.ts'
 import type { Files } from './files.ts'
 import { IndexFile, indexFileBytes } from './index-file.ts'
 import type { Log } from './log.ts'
+import { MappedFile } from './mapped-file.ts'
+import type { OpenFiles } from './open-files.ts'
 
 /** RocketMQ answers at most so many messages for a key. MessageStoreConfig#maxMsgsNumBatch */
 const MAX_RESULTS = 64
+/** Index files with so many entries and slots together are checked when the store is opened, the newest files first. */
+const CHECKED_ENTRIES = 10_000_000
 
 /** `yyyyMMddHHmmssSSS` in local time. UtilAll#timeMillisToHumanString */
 function timeName(ms: number): string {
@@ -15,100 +18,146 @@ function timeName(ms: number): string {
   return `${t.getFullYear()}${two(t.getMonth() + 1)}${two(t.getDate())}${two(t.getHours())}${two(t.getMinutes())}${two(t.getSeconds())}${String(t.getMilliseconds()).padStart(3, '0')}`
 }
 
+/** Math.abs as Java has it for the smallest int: 0. IndexFile#indexKeyHashMethod */
+const positive = (hash: number): number => (hash === -0x8000_0000 ? 0 : Math.abs(hash))
+
 /** Finds messages by topic and key: index files in the order of their names. IndexService */
 export class KeyIndex {
   private readonly list: IndexFile[] = []
-  private readonly topicHashes = new Map<string, number>()
+  private readonly hashes = { key: new Map<string, number>(), tag: new Map<string, number>() }
   private readonly files: Files
+  private readonly openFiles: OpenFiles
   private readonly dir: string
   private readonly slots: number
   private readonly capacity: number
-  private readonly clock: Clock
   private readonly log: Log
 
   constructor(
-    dir: string,
     files: Files,
+    openFiles: OpenFiles,
+    dir: string,
     { maxHashSlotNum, maxIndexNum }: { maxHashSlotNum: number; maxIndexNum: number },
-    clock: Clock,
     log: Log
   ) {
-    this.dir = dir
     this.files = files
+    this.openFiles = openFiles
+    this.dir = dir
     this.slots = maxHashSlotNum
     this.capacity = maxIndexNum
-    this.clock = clock
     this.log = log
   }
 
-  /** Opens the files. One that cannot be true is removed and every later one with it; they are built again from the log. */
-  load(): void {
-    const expected = indexFileBytes(this.slots, this.capacity)
+  private get fileBytes(): number {
+    return indexFileBytes(this.slots, this.capacity)
+  }
+
+  private open(name: string): { file: MappedFile; indexFile: IndexFile } {
+    const file = new MappedFile(this.files, this.openFiles, this.dir, name, 0, this.fileBytes)
+    return { file, indexFile: new IndexFile(file, name, this.slots, this.capacity) }
+  }
+
+  /** Opens the files, of which those of `expected` must be there. What is behind a missing or misshapen one is removed. */
+  load(expected: readonly string[]): void {
+    const found = this.files.list(this.dir).filter(({ name, isFile }) => {
+      const isIndex = isFile && /^\d{17}$/.test(name)
+      if (!isIndex) this.log.warn({ path: join(this.dir, name) }, 'ignored: it is no index file')
+      return isIndex
+    })
+    const missing = expected.find(name => !found.some(entry => entry.name === name))
     let broken = false
-    for (const { name, isFile, sizeBytes } of this.files.list(this.dir)) {
-      const path = join(this.dir, name)
-      if (!isFile || !/^\d{17}$/.test(name)) {
-        this.log.warn({ path }, 'ignored: it is no index file')
-        continue
-      }
-      if (!broken && sizeBytes === expected) {
-        const file = new IndexFile(this.files, path, name, this.slots, this.capacity)
-        if (file.plausible) {
-          this.list.push(file)
-          continue
-        }
-        file.close()
-      }
-      broken = true
-      this.log.warn({ path }, 'removed a broken index file: it is built again')
-      this.files.remove(path)
+    for (const { name, sizeBytes } of found) {
+      broken ||= sizeBytes !== this.fileBytes || (missing !== undefined && name > missing)
+      if (broken) this.removeBroken(this.open(name).indexFile)
+      else this.list.push(this.open(name).indexFile)
     }
   }
 
-  /** Physical offset of the newest message that is filed; messages up to it are not filed again. 0 without any. */
+  private removeBroken(file: IndexFile): void {
+    this.log.warn({ name: file.name }, 'removed a broken index file: it is built again from the CommitLog')
+    file.remove()
+  }
+
+  /**
+   * Makes the files hold, whole and exact, the records below `limit` up to some offset; from there on records are to be
+   * filed. After an unclean stop the newest file is checked in any case.
+   */
+  repair(limit: number, cleanStop: boolean, storeTimeAt: (physicalOffset: number) => number): void {
+    while (this.list.length > 0) {
+      const last = this.list.at(-1)!
+      if (!last.isEmpty && last.beginPhysicalOffset < limit) break
+      this.list.pop()!.remove()
+    }
+    let first = this.list.length
+    for (let left = CHECKED_ENTRIES; first > 0; first--) {
+      left -= this.slots + this.list[first - 1]!.indexCount
+      if (left < 0 && (cleanStop || first < this.list.length)) break
+    }
+    for (let i = first; i < this.list.length; i++) {
+      const file = this.list[i]!
+      const end = file.endPhysicalOffset
+      const kept = file.repair(limit, storeTimeAt)
+      if (kept && file.endPhysicalOffset === end && (file.isFull || i === this.list.length - 1)) continue
+      for (const later of this.list.splice(kept ? i + 1 : i)) this.removeBroken(later)
+    }
+  }
+
+  /** Physical offset of the newest message that is filed; -1 without any. */
   get endPhysicalOffset(): number {
-    const last = this.list.at(-1)
-    return last === undefined || last.indexCount <= 1 ? 0 : last.endPhysicalOffset
+    const last = this.list.findLast(file => !file.isEmpty)
+    return last === undefined ? -1 : last.endPhysicalOffset
   }
 
-  /** Files a message under a key. Throws what the disk says when no more room can be had. */
-  put(topic: string, key: string, physicalOffset: number, storeTimestamp: number): void {
+  get fileCount(): number {
+    return this.list.length
+  }
+
+  /** Names of the files that a deletion of the CommitLog up to an offset leaves. */
+  namesFrom(minPhysicalOffset: number): string[] {
+    return this.list
+      .filter((file, i) => i === this.list.length - 1 || file.endPhysicalOffset >= minPhysicalOffset)
+      .map(file => file.name)
+  }
+
+  /** Files a message under the key, or tag, in bytes[start, end). Throws what the disk says when no more room can be had. */
+  put(
+    kind: 'key' | 'tag',
+    topic: string,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+    physicalOffset: number,
+    storeTimestamp: number
+  ): void {
     let file = this.list.at(-1)
-    if (file === undefined || file.full) file = this.create(file)
-    file.put(this.hash(topic, key), physicalOffset, storeTimestamp)
+    if (file === undefined || file.isFull) file = this.create(file, storeTimestamp)
+    const hash = javaHashCodeOfBytes(bytes, start, end, this.hashOfPrefix(kind, topic))
+    file.put(positive(hash), physicalOffset, storeTimestamp)
   }
 
-  /** `|hash of topic#key|`; the topic's part is remembered. IndexFile#indexKeyHashMethod */
-  private hash(topic: string, key: string): number {
-    let start = this.topicHashes.get(topic)
-    if (start === undefined) {
-      start = javaHashCode(`${topic}#`)
-      this.topicHashes.set(topic, start)
+  /** Java's hash of what stands in front of a key, `topic#`, or of a tag, `topic#T#`. IndexService#buildKey */
+  private hashOfPrefix(kind: 'key' | 'tag', topic: string): number {
+    const known = this.hashes[kind]
+    let hash = known.get(topic)
+    if (hash === undefined) {
+      hash = javaHashCode(kind === 'key' ? `${topic}#` : `${topic}#T#`)
+      known.set(topic, hash)
     }
-    const hash = Math.abs(javaHashCode(key, start))
-    return hash === 0x8000_0000 ? 0 : hash
+    return hash
   }
 
-  private create(previous: IndexFile | undefined): IndexFile {
+  /** A file is named for its first record's time, so that building it again gives the same name. */
+  private create(previous: IndexFile | undefined, storeTimestamp: number): IndexFile {
     this.files.makeDirectory(this.dir)
-    let ms = this.clock.now()
+    let ms = storeTimestamp
     while (previous !== undefined && timeName(ms) <= previous.name) ms++
-    const name = timeName(ms)
-    const file = new IndexFile(this.files, join(this.dir, name), name, this.slots, this.capacity)
-    if (previous !== undefined)
-      file.setHeader(
-        previous.endTimestamp,
-        previous.endTimestamp,
-        previous.endPhysicalOffset,
-        previous.endPhysicalOffset,
-        0,
-        1
-      )
-    this.list.push(file)
-    return file
+    const { file, indexFile } = this.open(timeName(ms))
+    file.create([this.dir])
+    indexFile.begin(previous?.endTimestamp ?? 0, previous?.endPhysicalOffset ?? 0)
+    this.list.push(indexFile)
+    return indexFile
   }
 
-  /** Where messages with a key may lie: hashes can collide, so each must be looked at. IndexService#queryOffset */
+  /** Where messages with a key may lie, or with a tag, whose key is `T#tag`: hashes can collide, so each must be looked at. IndexService#queryOffset */
   query(
     topic: string,
     key: string,
@@ -117,7 +166,7 @@ export class KeyIndex {
     endMs: number
   ): { physicalOffsets: number[]; lastUpdateTimestamp: number; lastUpdatePhysicalOffset: number } {
     const physicalOffsets: number[] = []
-    const hash = this.hash(topic, key)
+    const hash = positive(javaHashCode(`${topic}#${key}`))
     const limit = Math.min(maxCount, MAX_RESULTS)
     for (let i = this.list.length - 1; i >= 0 && physicalOffsets.length < limit; i--) {
       this.list[i]!.collect(hash, beginMs, endMs, limit, physicalOffsets)
@@ -133,20 +182,23 @@ export class KeyIndex {
 
   /** Newest store time in the last full file, for the checkpoint. */
   get fullUntilTimestamp(): number {
-    return this.list.findLast(file => file.full)?.endTimestamp ?? 0
+    return this.list.findLast(file => file.isFull)?.endTimestamp ?? 0
   }
 
-  /** Drops files all of whose messages the CommitLog has deleted. */
-  deleteBefore(minPhysicalOffset: number): void {
-    while (this.list.length > 1 && this.list[0]!.endPhysicalOffset < minPhysicalOffset) this.list.shift()!.remove()
+  /** Drops files all of whose messages the CommitLog has deleted; the last one stays. Returns how many. */
+  deleteExpired(minPhysicalOffset: number): number {
+    let count = 0
+    for (; this.list.length > 1 && this.list[0]!.endPhysicalOffset < minPhysicalOffset; count++)
+      this.list.shift()!.remove()
+    return count
   }
 
+  /** Makes all entries durable that are there now. */
   async flush(): Promise<void> {
-    for (const file of this.list.slice(-2)) await file.flush()
+    for (const file of [...this.list]) await file.flush()
   }
 
   close(): void {
-    for (const file of this.list) file.close()
-    this.list.length = 0
+    for (const file of this.list.splice(0)) file.close()
   }
 }

@@ -1,44 +1,103 @@
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { EngineError } from './errors.ts'
-import type { DirectoryEntry, Files, MappedBytes } from './files.ts'
+import { type DirectoryEntry, type Files, type MappedBytes, writeFully } from './files.ts'
 import type { Log } from './log.ts'
+import type { Closable, OpenFiles } from './open-files.ts'
 
 const NAME_DIGITS = 20
 const PAGE_BYTES = 4096
+const PIECE_BYTES = 64 * 1024
 
 /** A segment's name: the offset of its first byte. UtilAll#offset2FileName */
 export const fileNameOf = (startOffset: number): string => String(startOffset).padStart(NAME_DIGITS, '0')
 
-/** One file of a fixed size, mapped when it is first read. MappedFile */
-export class MappedFile {
+/**
+ * One file of a fixed size. It is opened when it is used, and closed again when too many are open; it is mapped when its
+ * map is asked for, and the map outlives the descriptor. MappedFile
+ */
+export class MappedFile implements Closable {
   readonly path: string
   readonly startOffset: number
   readonly sizeBytes: number
-  readonly fd: number
-  private readonly files: Files
-  private readonly writable: boolean
-  private mapped: MappedBytes | null = null
-  /** Which pages have blocks on the disk for certain; only of files that are written through the map. */
-  private readonly realPages: Uint8Array
+  /** Whether it was written since it was last made durable. */
+  dirty = false
+  used = false
 
-  constructor(files: Files, path: string, startOffset: number, sizeBytes: number, writable: boolean) {
+  private readonly files: Files
+  private readonly openFiles: OpenFiles
+  private descriptor = -1
+  /** Reads and flushes that are under way in the thread pool: the descriptor must stay until they end. */
+  private busy = 0
+  private closing = false
+  private removed = false
+  private flushError: Error | null = null
+  /** Directories whose names may not be durable yet: those above a new file. */
+  private newNamesIn: readonly string[] = []
+  private mapped: MappedBytes | null = null
+  /** Pages that have blocks on the disk for certain; only of files that are written through the map. */
+  private realPages: Uint8Array | null = null
+
+  constructor(files: Files, openFiles: OpenFiles, dir: string, name: string, startOffset: number, sizeBytes: number) {
     this.files = files
-    this.path = path
+    this.openFiles = openFiles
+    this.path = join(dir, name)
     this.startOffset = startOffset
     this.sizeBytes = sizeBytes
-    this.writable = writable
-    this.fd = files.open(path)
-    if (files.sizeOf(this.fd) !== sizeBytes) files.truncate(this.fd, sizeBytes)
-    this.realPages = new Uint8Array(writable ? Math.ceil(sizeBytes / PAGE_BYTES) : 0)
   }
 
   get endOffset(): number {
     return this.startOffset + this.sizeBytes
   }
 
-  get map(): MappedBytes {
-    this.mapped ??= this.files.map(this.fd, this.sizeBytes, this.writable)
+  private get fd(): number {
+    this.used = true
+    if (this.descriptor < 0) {
+      // Opening would make it anew.
+      if (this.removed) throw new EngineError('FILE_REMOVED', { path: this.path })
+      this.descriptor = this.files.open(this.path)
+      this.openFiles.opened(this)
+    }
+    return this.descriptor
+  }
+
+  /** Makes the file, sparse and of its full size; the first flush covers its name in these directories too. */
+  create(directories: readonly string[]): void {
+    this.newNamesIn = directories
+    this.setFullSize()
+  }
+
+  /** A file that is shorter than it should be gets zeros at its end. */
+  setFullSize(): void {
+    try {
+      if (this.files.sizeOf(this.fd) !== this.sizeBytes) this.files.truncate(this.fd, this.sizeBytes)
+    } catch (error) {
+      this.close()
+      throw error
+    }
+  }
+
+  /** The map for reading, null when the system has no room for it. */
+  get map(): MappedBytes | null {
+    if (this.mapped === null) {
+      try {
+        this.mapped = this.files.map(this.fd, this.sizeBytes, this.realPages !== null)
+      } catch {
+        return null
+      }
+    }
     return this.mapped
+  }
+
+  /** The map for reading and writing; what is written must be made real first. */
+  get writableMap(): MappedBytes {
+    this.realPages ??= new Uint8Array(Math.ceil(this.sizeBytes / PAGE_BYTES))
+    this.mapped ??= this.files.map(this.fd, this.sizeBytes, true)
+    return this.mapped
+  }
+
+  /** Lets go of the map. Whoever holds a part of it keeps it alive. */
+  unmap(): void {
+    this.mapped = null
   }
 
   /**
@@ -46,33 +105,116 @@ export class MappedFile {
    * of a full disk would kill the process, while this throws ENOSPC.
    */
   makeReal(pos: number, length: number): void {
+    this.realPages ??= new Uint8Array(Math.ceil(this.sizeBytes / PAGE_BYTES))
+    this.dirty = true
     for (let page = Math.floor(pos / PAGE_BYTES); page * PAGE_BYTES < pos + length; page++) {
       if (this.realPages[page]) continue
       const at = page * PAGE_BYTES
       const bytes = Buffer.alloc(Math.min(PAGE_BYTES, this.sizeBytes - at))
-      this.files.read(this.fd, bytes, at)
-      this.files.write(this.fd, bytes, 0, bytes.length, at)
+      this.read(bytes, at)
+      this.write(bytes, 0, bytes.length, at)
       this.realPages[page] = 1
     }
   }
 
-  /** Makes everything from `pos` on zero and unwritten, so that old content is never taken for new. */
-  clearFrom(pos: number): void {
-    this.files.truncate(this.fd, pos)
-    this.files.truncate(this.fd, this.sizeBytes)
-    this.realPages.fill(0, Math.floor(pos / PAGE_BYTES))
+  /** Reads at a position of the file; returns how many bytes there were. */
+  read(target: Uint8Array, pos: number): number {
+    return this.files.read(this.fd, target, pos)
   }
 
-  sync(): Promise<void> {
-    return this.files.sync(this.fd)
+  /** As `read`, in the thread pool; of a removed file there is nothing left. */
+  async readAsync(target: Uint8Array, pos: number): Promise<number> {
+    if (this.removed) return 0
+    const { fd } = this
+    this.busy++
+    try {
+      return await this.files.readAsync(fd, target, pos)
+    } finally {
+      this.release()
+    }
+  }
+
+  /** Writes source[start, start + length), all of it. */
+  write(source: Uint8Array, start: number, length: number, pos: number): void {
+    this.dirty = true
+    writeFully(this.files, this.fd, source, start, length, pos)
+  }
+
+  /** The first position at or behind `pos` that is not in a hole; -1 when only holes follow. */
+  nextData(pos: number): number {
+    return this.files.nextData(this.fd, pos)
+  }
+
+  /** Whether there are only zeros from `pos` on. */
+  isClearFrom(pos: number): boolean {
+    const piece = Buffer.alloc(PIECE_BYTES)
+    for (let at = pos; at < this.sizeBytes; at += piece.length) {
+      at = this.nextData(at)
+      if (at < 0) break
+      const count = this.read(piece, at)
+      if (count === 0) break
+      for (let i = 0; i < count; i++) if (piece[i] !== 0) return false
+    }
+    return true
+  }
+
+  /** Makes everything from `pos` on zero and unwritten, so that old content is never taken for new. */
+  clearFrom(pos: number): void {
+    this.dirty = true
+    this.files.truncate(this.fd, pos)
+    this.files.truncate(this.fd, this.sizeBytes)
+    this.realPages?.fill(0, Math.floor(pos / PAGE_BYTES))
+  }
+
+  /** Makes what is written durable, and the file's name when it is new. */
+  async sync(): Promise<void> {
+    if (this.removed) return
+    // What a failed flush has lost is not durable because a later one finds nothing to do.
+    if (this.flushError !== null) throw this.flushError
+    const { fd } = this
+    this.busy++
+    this.dirty = false
+    try {
+      await this.files.sync(fd)
+      const directories = this.newNamesIn
+      for (const directory of directories) await this.files.syncDirectory(directory)
+      this.newNamesIn = []
+    } catch (error) {
+      this.flushError = error as Error
+      this.dirty = true
+      throw error
+    } finally {
+      this.release()
+    }
+  }
+
+  get modifiedMs(): number {
+    return this.files.modifiedMs(this.path)
+  }
+
+  private release(): void {
+    this.busy--
+    if (this.closing && this.busy === 0) this.close()
+  }
+
+  closeIfIdle(): boolean {
+    if (this.busy > 0) return false
+    this.close()
+    return true
   }
 
   close(): void {
     this.mapped = null
-    this.files.close(this.fd)
+    this.closing = this.busy > 0
+    if (this.closing || this.descriptor < 0) return
+    this.files.close(this.descriptor)
+    this.descriptor = -1
+    this.openFiles.closed(this)
   }
 
+  /** Removes the file. Reads that are under way end well. */
   remove(): void {
+    this.removed = true
     this.close()
     this.files.remove(this.path)
   }
@@ -81,38 +223,89 @@ export class MappedFile {
 /** The segments of one directory in order; each ends where the next begins. MappedFileQueue */
 export class MappedFileQueue {
   readonly list: MappedFile[] = []
-  private readonly files: Files
-  private readonly dir: string
   readonly fileSizeBytes: number
-  private readonly writable: boolean
+  private readonly files: Files
+  private readonly openFiles: OpenFiles
+  readonly dir: string
 
-  constructor(files: Files, dir: string, fileSizeBytes: number, writable: boolean) {
+  constructor(files: Files, openFiles: OpenFiles, dir: string, fileSizeBytes: number) {
     this.files = files
+    this.openFiles = openFiles
     this.dir = dir
     this.fileSizeBytes = fileSizeBytes
-    this.writable = writable
   }
 
-  /** Opens what is there; other files are left alone with a warning. Throws EngineError BAD_FILE. MappedFileQueue#load */
-  load(log: Log): void {
-    const entries = this.files.list(this.dir)
+  /** The segments among the files that are there; other files are left alone with a warning. */
+  private *segments(log: Log): Generator<DirectoryEntry> {
+    for (const entry of this.files.list(this.dir)) {
+      if (entry.isFile && /^\d{20}$/.test(entry.name)) yield entry
+      else log.warn({ path: join(this.dir, entry.name) }, 'ignored: it is no segment of this store')
+    }
+  }
+
+  /**
+   * Finds the files of a log that nothing can be built from again. `sizeIsKnown`: the size is what the store was written
+   * with, so that a shorter file is one that was damaged. Throws EngineError BAD_FILE. MappedFileQueue#load
+   */
+  loadLog(log: Log, sizeIsKnown: boolean): void {
+    const entries = [...this.segments(log)]
+    const expectedBytes = this.fileSizeBytes
+    const known = sizeIsKnown || entries.some(entry => entry.sizeBytes === expectedBytes)
     entries.forEach((entry, i) => {
-      const path = join(this.dir, entry.name)
-      if (!entry.isFile || !/^\d{20}$/.test(entry.name) || Number(entry.name) % this.fileSizeBytes !== 0)
-        log.warn({ path }, 'ignored: it is no segment of this store')
-      else this.open(path, entry, i === entries.length - 1)
+      const { name, sizeBytes } = entry
+      const path = join(this.dir, name)
+      if (sizeBytes === 0 && i === entries.length - 1) {
+        this.files.remove(path)
+        return
+      }
+      if (Number(name) % expectedBytes !== 0 || sizeBytes > expectedBytes || (sizeBytes < expectedBytes && !known))
+        throw new EngineError('BAD_FILE', { path, sizeBytes, expectedBytes })
+      const file = this.add(name)
+      if (sizeBytes < expectedBytes) {
+        log.warn(
+          { path, sizeBytes, expectedBytes },
+          'a CommitLog file is shorter than it was; zeros take the place of its end'
+        )
+        file.setFullSize()
+      }
     })
   }
 
-  private open(path: string, entry: DirectoryEntry, last: boolean): void {
-    if (last && entry.sizeBytes === 0) {
-      this.files.remove(path)
-      return
-    }
-    // A crash can leave the newest file shorter than it should be; any other size means a wrong setting.
-    if (entry.sizeBytes !== this.fileSizeBytes && !(last && entry.sizeBytes < this.fileSizeBytes))
-      throw new EngineError('BAD_FILE', { path, sizeBytes: entry.sizeBytes, expectedBytes: this.fileSizeBytes })
-    this.list.push(new MappedFile(this.files, path, Number(entry.name), this.fileSizeBytes, this.writable))
+  /** Finds the files of a queue that can be built again: what does not fit is removed, and all behind it. False when something was. */
+  loadDerived(log: Log): boolean {
+    const entries = [...this.segments(log)]
+    let broken = false
+    entries.forEach(({ name, sizeBytes }, i) => {
+      const startOffset = Number(name)
+      const follows = this.last === undefined || this.last.endOffset === startOffset
+      const short = sizeBytes < this.fileSizeBytes && i === entries.length - 1 && sizeBytes > 0
+      if (startOffset % this.fileSizeBytes !== 0 || !follows || (sizeBytes !== this.fileSizeBytes && !short))
+        broken = true
+      if (!broken) {
+        const file = this.add(name)
+        if (short) file.setFullSize()
+      } else {
+        const path = join(this.dir, name)
+        log.warn(
+          { path, sizeBytes },
+          'removed a file that does not fit its queue: it is built again from the CommitLog'
+        )
+        this.files.remove(path)
+      }
+    })
+    return !broken
+  }
+
+  /** Finds files that are only read. */
+  loadForReading(log: Log): void {
+    for (const { name, sizeBytes } of this.segments(log))
+      if (sizeBytes === this.fileSizeBytes && Number(name) % sizeBytes === 0) this.add(name)
+  }
+
+  private add(name: string): MappedFile {
+    const file = new MappedFile(this.files, this.openFiles, this.dir, name, Number(name), this.fileSizeBytes)
+    this.list.push(file)
+    return file
   }
 
   get first(): MappedFile | undefined {
@@ -126,41 +319,59 @@ export class MappedFileQueue {
   /** The segment that holds an offset. */
   at(offset: number): MappedFile | undefined {
     const first = this.list[0]
-    if (first === undefined || offset < first.startOffset) return undefined
-    const index = Math.floor((offset - first.startOffset) / this.fileSizeBytes)
-    const file = this.list[index]
-    if (file === undefined || (offset >= file.startOffset && offset < file.endOffset)) return file
+    if (first === undefined || !(offset >= first.startOffset)) return undefined
+    const file = this.list[Math.floor((offset - first.startOffset) / this.fileSizeBytes)]
+    if (file !== undefined && offset >= file.startOffset && offset < file.endOffset) return file
+    // A file in the middle may be missing.
     return this.list.find(each => offset >= each.startOffset && offset < each.endOffset)
   }
 
   /** Adds the segment in which an offset lies. */
   create(offset: number): MappedFile {
-    if (this.list.length === 0) this.files.makeDirectory(this.dir)
-    const startOffset = offset - (offset % this.fileSizeBytes)
-    const file = new MappedFile(
-      this.files,
-      join(this.dir, fileNameOf(startOffset)),
-      startOffset,
-      this.fileSizeBytes,
-      this.writable
-    )
-    this.list.push(file)
+    const directories = [this.dir]
+    if (this.list.length === 0) {
+      this.files.makeDirectory(this.dir)
+      directories.push(dirname(this.dir), dirname(dirname(this.dir)))
+    }
+    const file = this.add(fileNameOf(offset - (offset % this.fileSizeBytes)))
+    try {
+      file.create(directories)
+    } catch (error) {
+      this.list.pop()
+      throw error
+    }
     return file
+  }
+
+  /** Lets go of the maps of segments that end before an offset. */
+  unmapBefore(offset: number): void {
+    for (const file of this.list) {
+      if (file.endOffset >= offset) break
+      file.unmap()
+    }
   }
 
   removeFirst(): void {
     this.list.shift()?.remove()
   }
 
-  /** Drops all that lies at or behind an offset. */
-  truncate(offset: number): void {
-    while (this.last !== undefined && this.last.startOffset >= offset) this.list.pop()!.remove()
-    const last = this.last
-    if (last !== undefined && offset < last.endOffset) last.clearFrom(offset - last.startOffset)
+  /** Drops all that lies at or behind an offset; one file stays, so that its name says where to go on. True when there was something. */
+  truncate(offset: number): boolean {
+    let dropped = false
+    for (; this.list.length > 1 && this.last!.startOffset >= offset; dropped = true) this.list.pop()!.remove()
+    const { last } = this
+    if (last === undefined || offset >= last.endOffset) return dropped
+    const pos = Math.max(0, offset - last.startOffset)
+    if (last.isClearFrom(pos)) return dropped
+    last.clearFrom(pos)
+    return true
+  }
+
+  removeAll(): void {
+    for (const file of this.list.splice(0)) file.remove()
   }
 
   close(): void {
-    for (const file of this.list) file.close()
-    this.list.length = 0
+    for (const file of this.list.splice(0)) file.close()
   }
 }

@@ -3,16 +3,21 @@ import { Checkpoint } from './checkpoint.ts'
 import { type Clock, realClock } from './clock.ts'
 import { CommitLog } from './commit-log.ts'
 import { ConsumeQueueStore } from './consume-queue-store.ts'
+import { type DamagedRange, DamageReport } from './damage.ts'
 import { EngineError } from './errors.ts'
 import type { Files } from './files.ts'
 import { KeyIndex } from './key-index.ts'
 import { type Log, silentLog } from './log.ts'
+import { MappedFileQueue } from './mapped-file.ts'
 import { realFiles } from './native/real-files.ts'
-import { parseDelayLevels, type StoreOptions, storeDefaults } from './options.ts'
+import { OpenFiles } from './open-files.ts'
+import { checkedOptions, parseDelayLevels, type StoreOptions } from './options.ts'
 import type { PutMessage, PutResult, PutWaiter } from './put-status.ts'
 import { type GetResult, type MessageFilter, Reader } from './reader.ts'
-import { type DamagedRange, Recovery, type RecoveryProgress } from './recovery.ts'
+import { Recovery, type RecoveryProgress } from './recovery.ts'
 import { type ArrivalListener, Reput } from './reput.ts'
+import { Retention } from './retention.ts'
+import { StoreNotes } from './store-notes.ts'
 
 /** What a caller may put in the place of the disk, the time, and the log. */
 export interface StoreSeams {
@@ -23,13 +28,32 @@ export interface StoreSeams {
   onProgress?: (progress: RecoveryProgress) => void
 }
 
-/** Opens the store in `dir`, creating it if need be. Throws EngineError STORE_LOCKED, BAD_FILE, NATIVE_MISSING. */
+/** Counts since the store was opened, and how far what follows the log lies behind it. StoreStatsService */
+export interface StoreStatistics {
+  putMessageCount: number
+  putBytes: number
+  failedPutCount: number
+  gotMessageCount: number
+  gotBytes: number
+  /** Reads that found messages, and reads that found none. */
+  foundCount: number
+  missedCount: number
+  dispatchBehindBytes: number
+  flushBehindBytes: number
+  openFileCount: number
+  damagedBytes: number
+}
+
+/** A checkpoint is written after so much of the log at the latest: it is what a start after a kill dispatches again. */
+const CHECKPOINT_BYTES = 256 * 1024 * 1024
+
+/** Opens the store in `dir`, creating it if need be. Throws EngineError STORE_LOCKED, BAD_FILE, BAD_OPTION, NATIVE_MISSING. */
 export async function openStore(
   dir: string,
   options: Partial<StoreOptions> = {},
   seams: StoreSeams = {}
 ): Promise<MessageStore> {
-  const store = new MessageStore(dir, { ...storeDefaults, ...options }, seams)
+  const store = new MessageStore(dir, checkedOptions(options), seams)
   await store.open()
   return store
 }
@@ -38,22 +62,28 @@ export async function openStore(
 export class MessageStore {
   readonly dir: string
   readonly options: StoreOptions
-  /** Ranges of the log that recovery found damaged. */
-  damaged: readonly DamagedRange[] = []
 
   private readonly files: Files
   private readonly clock: Clock
   private readonly log: Log
   private readonly onProgress: (progress: RecoveryProgress) => void
+  private readonly openFiles: OpenFiles
+  private readonly segments: MappedFileQueue
   private readonly queues: ConsumeQueueStore
   private readonly index: KeyIndex | null
   private readonly commitLog: CommitLog
   private readonly reput: Reput
   private readonly checkpoint: Checkpoint
+  private readonly notes: StoreNotes
+  private readonly damage: DamageReport
+  private readonly retention: Retention
   private reader!: Reader
-  private lockFd = -1
+  private unlock: () => void = () => {}
   private isOpen = false
   private cancelCheckpoint: (() => void) | null = null
+  private saving: Promise<void> = Promise.resolve()
+  private isSaving = false
+  private noted = ''
 
   constructor(dir: string, options: StoreOptions, seams: StoreSeams) {
     this.dir = dir
@@ -63,26 +93,43 @@ export class MessageStore {
     this.log = seams.log ?? silentLog
     this.onProgress = seams.onProgress ?? (() => {})
     const { files, clock, log } = this
-    const delaysMs = parseDelayLevels(options.messageDelayLevel)
-    this.queues = new ConsumeQueueStore(files, join(dir, 'consumequeue'), options.mappedFileSizeConsumeQueueBytes, log)
-    this.index = options.messageIndexEnable ? new KeyIndex(join(dir, 'index'), files, options, clock, log) : null
-    this.reput = new Reput(() => this.commitLog.segments, this.queues, this.index, delaysMs, clock, log)
-    this.commitLog = new CommitLog(
+    const logPath = options.storePathCommitLog ?? join(dir, 'commitlog')
+    const queuePath = join(dir, 'consumequeue')
+    this.openFiles = new OpenFiles(options.maxOpenFiles)
+    this.checkpoint = new Checkpoint(files, dir)
+    this.notes = new StoreNotes(files, dir)
+    this.damage = new DamageReport(log)
+    this.segments = new MappedFileQueue(files, this.openFiles, logPath, options.mappedFileSizeCommitLogBytes)
+    this.queues = new ConsumeQueueStore({
       files,
-      options.storePathCommitLog ?? join(dir, 'commitlog'),
+      openFiles: this.openFiles,
+      dir: queuePath,
+      fileSizeBytes: options.mappedFileSizeConsumeQueueBytes,
+      extensionDir: join(dir, 'consumequeue_ext'),
+      extensionFileSizeBytes: options.mappedFileSizeConsumeQueueExtBytes,
+      log
+    })
+    this.index = options.messageIndexEnable
+      ? new KeyIndex(files, this.openFiles, join(dir, 'index'), options, log)
+      : null
+    const delaysMs = parseDelayLevels(options.messageDelayLevel)
+    this.reput = new Reput(this.segments, this.queues, this.index, this.notes, delaysMs, clock, log)
+    this.reput.onDamage = (from, to) => this.damage.add(from, to)
+    this.reput.onDispatched = () => this.checkpointLater()
+    this.commitLog = new CommitLog(options, clock, log, this.segments, this.queues, this.reput)
+    this.retention = new Retention({
+      files,
+      logPath,
+      queuePath,
+      commitLog: this.commitLog,
+      queues: this.queues,
+      index: this.index,
       options,
       clock,
       log,
-      this.queues,
-      {
-        follow: (endOffset, bytes, view, base) => {
-          this.reput.follow(endOffset, bytes, view, base)
-          this.checkpointLater()
-        }
-      }
-    )
-    this.reput.resume = () => this.reput.follow(this.commitLog.confirmOffset, null, null, 0)
-    this.checkpoint = new Checkpoint(files, dir)
+      dispatchedUntil: () => this.reput.offset,
+      beforeDerived: () => this.saveNotes()
+    })
   }
 
   private get abortPath(): string {
@@ -90,55 +137,71 @@ export class MessageStore {
   }
 
   async open(): Promise<void> {
-    const { files, commitLog, queues, index, reput } = this
-    files.makeDirectory(this.dir)
-    this.takeLock()
-    const cleanStop = !files.exists(this.abortPath)
-    this.writeAbort()
-    commitLog.segments.load(this.log)
-    queues.load()
-    for (const { name } of files.list(join(this.dir, 'batchconsumequeue'))) reput.otherQueues.add(name)
-    this.checkpoint.load()
-    index?.load()
-    const indexedUntil = index?.endPhysicalOffset ?? null
-    reput.indexFrom(indexedUntil === null || indexedUntil === 0 ? 0 : indexedUntil + 1)
-    const recovery = new Recovery(
-      files,
-      commitLog,
-      queues,
-      reput,
-      this.options.checkCrcOnRecover,
-      this.log,
-      this.onProgress
-    )
-    await recovery.run(this.checkpoint, cleanStop, indexedUntil)
-    this.damaged = recovery.damaged
-    reput.offset = commitLog.maxOffset
-    reput.indexFrom(0)
-    this.reader = new Reader(files, commitLog, queues, this.options)
+    this.files.makeDirectory(this.dir)
+    await this.takeLock()
+    try {
+      await this.recover()
+    } catch (error) {
+      this.closeFiles()
+      throw error
+    }
+    this.reader = new Reader(this.commitLog, this.queues, this.damage, this.options)
     this.isOpen = true
+    this.reput.follow(this.commitLog.confirmOffset, null, null, 0)
+    this.checkpointLater()
   }
 
-  private takeLock(): void {
-    const path = join(this.dir, 'lock')
-    this.lockFd = this.files.open(path)
-    if (!this.files.lock(this.lockFd)) {
-      this.files.close(this.lockFd)
+  private async recover(): Promise<void> {
+    const { files, commitLog, segments, queues, index, reput, checkpoint, notes, damage, clock, log } = this
+    const cleanStop = !files.exists(this.abortPath)
+    notes.load()
+    checkpoint.load()
+    this.loadSegments()
+    await this.writeAbort()
+    queues.load()
+    for (const { name } of files.list(join(this.dir, 'batchconsumequeue'))) reput.otherQueues.add(name)
+    index?.load(checkpoint.isOwn ? notes.indexFiles : [])
+    const parts = { commitLog, queues, index, reput, checkpoint, notes, damage, clock, log }
+    await new Recovery(parts, this.options.checkCrcOnRecover, this.onProgress).run(cleanStop)
+    notes.mappedFileSizeCommitLog = segments.fileSizeBytes
+  }
+
+  /** The size of the files is part of the store: with another one, nothing would lie where it is looked for. */
+  private loadSegments(): void {
+    const { segments, notes, log, dir } = this
+    const known = notes.mappedFileSizeCommitLog
+    const expectedBytes = segments.fileSizeBytes
+    if (known > 0 && known !== expectedBytes && this.files.list(segments.dir).length > 0)
+      throw new EngineError('BAD_FILE', { path: join(dir, 'skylark.json'), sizeBytes: known, expectedBytes })
+    segments.loadLog(log, known === expectedBytes)
+  }
+
+  private async takeLock(): Promise<void> {
+    const unlock = await this.files.lock(join(this.dir, 'lock'))
+    if (unlock === null)
       throw new EngineError('STORE_LOCKED', {
         path: this.dir,
         holder: this.files.readText(this.abortPath)?.trim() || 'none'
       })
-    }
-    this.files.write(this.lockFd, Buffer.from('lock'), 0, 4, 0)
+    this.unlock = unlock
   }
 
   /** Stays behind when the process dies: the next start then knows. DefaultMessageStore#createTempFile */
-  private writeAbort(): void {
-    const fd = this.files.open(this.abortPath)
-    const pid = Buffer.from(String(process.pid))
-    this.files.truncate(fd, 0)
-    this.files.write(fd, pid, 0, pid.length, 0)
-    this.files.close(fd)
+  private async writeAbort(): Promise<void> {
+    const { files } = this
+    const fd = files.open(this.abortPath)
+    try {
+      const pid = Buffer.from(String(process.pid))
+      files.truncate(fd, 0)
+      files.write(fd, pid, 0, pid.length, 0)
+      await files.sync(fd)
+      await files.syncDirectory(this.dir)
+    } catch (error) {
+      // On a full disk its name must do.
+      if ((error as NodeJS.ErrnoException).code !== 'ENOSPC') throw error
+    } finally {
+      files.close(fd)
+    }
   }
 
   /** Called when a message can be pulled. */
@@ -219,6 +282,16 @@ export class MessageStore {
     return this.reader.offsetByTime(topic, queueId, timestampMs, boundary)
   }
 
+  /** Store time of the oldest message of a queue that still exists, ms; -1 without one. DefaultMessageStore#getEarliestMessageTime */
+  earliestStoreTime(topic: string, queueId: number): Promise<number> {
+    return this.storeTimeOf(topic, queueId, this.minQueueOffset(topic, queueId))
+  }
+
+  /** Store time of the oldest message of all, ms; -1 without one. */
+  earliestStoreTimeOfAll(): Promise<number> {
+    return this.reader.storeTimeAt(this.minPhysicalOffset)
+  }
+
   /** Store time of a message, ms; -1 when it does not exist. */
   async storeTimeOf(topic: string, queueId: number, queueOffset: number): Promise<number> {
     const queue = this.queues.find(topic, queueId)
@@ -252,7 +325,7 @@ export class MessageStore {
     return {
       physicalOffset: queue.physicalAt(queueOffset),
       sizeBytes: queue.sizeAt(queueOffset),
-      tagsCode: queue.tagsCodeAt(queueOffset)
+      tagsCode: queue.tagsCodeAt(queueOffset) ?? 0
     }
   }
 
@@ -265,13 +338,20 @@ export class MessageStore {
     return this.queues.queueIds(topic)
   }
 
-  /** Removes a topic's queues; its messages go with their CommitLog files. */
-  deleteTopic(topic: string): void {
+  /**
+   * Removes a topic's queues at once; its messages go with their CommitLog files. Resolves when that is durable: a topic of
+   * the same name begins anew, with queue offset 0.
+   */
+  deleteTopic(topic: string): Promise<void> {
+    this.commitLog.commit()
+    this.notes.deletedTopics.set(topic, this.commitLog.maxOffset)
     this.queues.deleteTopic(topic)
+    return this.saveNotes()
   }
 
+  /** Whether a record counts as recent, so that reads of it may be larger. DefaultMessageStore#estimateInMemByCommitOffset */
   isInMemory(physicalOffset: number): boolean {
-    return physicalOffset >= this.maxPhysicalOffset - this.options.hotBytes
+    return this.reader.isInMemory(physicalOffset)
   }
 
   get minPhysicalOffset(): number {
@@ -292,11 +372,62 @@ export class MessageStore {
 
   /** Why messages are refused now; null when they are taken. */
   get unwritableReason(): string | null {
-    return this.commitLog.failure
+    return this.commitLog.unwritableReason
+  }
+
+  /** Ranges of the log that were found damaged and are passed over. */
+  get damaged(): readonly DamagedRange[] {
+    return this.damage.ranges
   }
 
   get diskUsedRatio(): number {
     return this.files.usedRatio(this.dir)
+  }
+
+  get statistics(): StoreStatistics {
+    const { commitLog, reader, reput } = this
+    return {
+      putMessageCount: commitLog.putCount,
+      putBytes: commitLog.putBytes,
+      failedPutCount: commitLog.failedPutCount,
+      gotMessageCount: reader.gotCount,
+      gotBytes: reader.gotBytes,
+      foundCount: reader.foundCount,
+      missedCount: reader.missedCount,
+      dispatchBehindBytes: commitLog.confirmOffset - reput.offset,
+      flushBehindBytes: commitLog.maxOffset - commitLog.flushedOffset,
+      openFileCount: this.openFiles.count,
+      damagedBytes: this.damage.sizeBytes
+    }
+  }
+
+  /**
+   * Deletes CommitLog files that were last written before `beforeMs`, or with `force` the oldest whatever their age, and
+   * what is derived from them; never the last file, at most `maxFiles`. Returns how many CommitLog files went.
+   */
+  deleteExpiredFiles({
+    beforeMs = 0,
+    force = false,
+    maxFiles = this.options.deleteFileBatchMax
+  }: {
+    beforeMs?: number
+    force?: boolean
+    maxFiles?: number
+  }): Promise<number> {
+    return this.retention.delete(force ? Number.POSITIVE_INFINITY : beforeMs, maxFiles)
+  }
+
+  /**
+   * Looks at the hour and at how full the disk is, deletes what they call for, and refuses messages while the disk is too
+   * full: to be called every cleanResourceIntervalMs. Returns how many CommitLog files went.
+   */
+  cleanUp(): Promise<number> {
+    return this.retention.run()
+  }
+
+  /** Makes the next runs of `cleanUp` delete what is old, whatever the hour. DefaultMessageStore#executeDeleteFilesManually */
+  requestCleanUp(): void {
+    this.retention.request()
   }
 
   /** Makes what was put durable. */
@@ -306,43 +437,96 @@ export class MessageStore {
   }
 
   private checkpointLater(): void {
-    if (this.cancelCheckpoint !== null || !this.isOpen) return
-    this.cancelCheckpoint = this.clock.after(this.options.flushIntervalConsumeQueueMs, () => {
+    if (!this.isOpen) return
+    const isBehind = this.reput.offset - this.checkpoint.logicsPhysicalOffset >= CHECKPOINT_BYTES
+    if (isBehind && !this.isSaving) void this.trySaveCheckpoint()
+    this.cancelCheckpoint ??= this.clock.after(this.options.flushIntervalConsumeQueueMs, () => {
       this.cancelCheckpoint = null
-      this.saveCheckpoint().catch(error => this.log.error({ err: error }, 'the checkpoint could not be written'))
+      void this.trySaveCheckpoint()
     })
   }
 
-  /** Flushes log, queues and index, and only then says so in the checkpoint. */
-  private async saveCheckpoint(): Promise<void> {
-    const { commitLog, checkpoint } = this
-    const dispatched = this.reput.offset
-    await commitLog.flush()
-    const storeTimestamp = commitLog.flushedStoreTimestamp
-    await this.queues.flush()
-    await this.index?.flush()
-    checkpoint.physicMsgTimestamp = Math.max(checkpoint.physicMsgTimestamp, storeTimestamp)
-    checkpoint.logicsMsgTimestamp = checkpoint.physicMsgTimestamp
-    checkpoint.indexMsgTimestamp = Math.max(checkpoint.indexMsgTimestamp, this.index?.fullUntilTimestamp ?? 0)
-    checkpoint.confirmPhyOffset = commitLog.flushedOffset
-    checkpoint.logicsPhysicalOffset = dispatched
-    await checkpoint.save()
+  private async trySaveCheckpoint(): Promise<void> {
+    this.isSaving = true
+    try {
+      await this.saveCheckpoint()
+    } catch (error) {
+      this.log.error({ err: error }, 'the checkpoint could not be written')
+    }
+    this.isSaving = false
   }
 
-  /** Writes and flushes everything and marks the stop as clean. */
+  /** Flushes log, queues and index, and only then says so in the checkpoint. */
+  private saveCheckpoint(): Promise<void> {
+    this.saving = this.saving.catch(() => {}).then(() => this.saveCheckpointNow())
+    return this.saving
+  }
+
+  private async saveCheckpointNow(): Promise<void> {
+    const { commitLog, checkpoint, index } = this
+    const dispatched = this.reput.offset
+    const indexed = index?.endPhysicalOffset ?? -1
+    await commitLog.flush()
+    if (commitLog.flushedOffset < dispatched) return
+    const storeTimestamp = commitLog.flushedStoreTimestamp
+    await this.queues.flush()
+    await index?.flush()
+    const noted = `${this.segments.last?.startOffset} ${this.queues.count} ${index?.fileCount}`
+    if (noted !== this.noted || !this.isOpen) await this.saveNotes()
+    this.noted = noted
+    checkpoint.physicMsgTimestamp = Math.max(checkpoint.physicMsgTimestamp, storeTimestamp)
+    checkpoint.logicsMsgTimestamp = checkpoint.physicMsgTimestamp
+    checkpoint.indexMsgTimestamp = Math.max(checkpoint.indexMsgTimestamp, index?.fullUntilTimestamp ?? 0)
+    checkpoint.confirmPhyOffset = commitLog.flushedOffset
+    checkpoint.logicsPhysicalOffset = dispatched
+    checkpoint.indexPhysicalOffset = indexed
+    await checkpoint.save()
+    this.segments.unmapBefore(commitLog.maxOffset - this.options.hotBytes)
+  }
+
+  private saveNotes(): Promise<void> {
+    const { notes, queues, index, commitLog } = this
+    notes.queues = {}
+    for (const topic of queues.topicNames()) {
+      const bounds: Record<string, [number, number]> = {}
+      for (const queueId of queues.queueIds(topic)) {
+        const { minOffset, maxOffset } = queues.get(topic, queueId)
+        bounds[queueId] = [minOffset, maxOffset]
+      }
+      notes.queues[topic] = bounds
+    }
+    notes.indexFiles = index?.namesFrom(commitLog.minOffset) ?? notes.indexFiles
+    return notes.save()
+  }
+
+  /** Writes and flushes everything and marks the stop as clean, unless the disk prevents it. */
   async close(): Promise<void> {
     if (!this.isOpen) return
     this.isOpen = false
     this.cancelCheckpoint?.()
-    this.commitLog.commit()
-    await this.commitLog.flush()
-    this.reput.follow(this.commitLog.confirmOffset, null, null, 0)
-    const clean = this.reput.offset >= this.commitLog.maxOffset && this.commitLog.failure === null
-    if (clean) await this.saveCheckpoint()
-    await this.commitLog.close()
+    const { commitLog, reput } = this
+    try {
+      commitLog.commit()
+      await commitLog.flush()
+      reput.follow(commitLog.confirmOffset, null, null, 0)
+      await reput.catchUp()
+      const isWhole = reput.offset >= commitLog.maxOffset && !commitLog.hasLostWrites
+      if (isWhole) {
+        await this.saveCheckpoint()
+        this.files.remove(this.abortPath)
+      }
+    } catch (error) {
+      this.log.error({ err: error }, 'the store could not be closed cleanly: the next start recovers it')
+    }
+    await commitLog.close()
+    this.closeFiles()
+  }
+
+  private closeFiles(): void {
+    this.reput.close()
+    this.segments.close()
     this.queues.close()
     this.index?.close()
-    if (clean) this.files.remove(this.abortPath)
-    this.files.close(this.lockFd)
+    this.unlock()
   }
 }

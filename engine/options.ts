@@ -7,8 +7,10 @@ export interface StoreOptions {
   storePathCommitLog: string | null
   /** Size of a CommitLog file; fixed once the store exists. Default: 1 GiB. */
   mappedFileSizeCommitLogBytes: number
-  /** Size of a ConsumeQueue file, a multiple of 20. Default: 6,000,000 (300,000 units). */
+  /** Size of a ConsumeQueue file, rounded up to a multiple of 20. Default: 6,000,000 (300,000 units). */
   mappedFileSizeConsumeQueueBytes: number
+  /** Size of RocketMQ's ConsumeQueue extension files, which are read where a store has them. Default: 48 MiB. */
+  mappedFileSizeConsumeQueueExtBytes: number
   /** Slots and entries of an index file. Default: 5,000,000 and 20,000,000. */
   maxHashSlotNum: number
   maxIndexNum: number
@@ -28,13 +30,33 @@ export interface StoreOptions {
   checkCrcOnRecover: boolean
   /** The delay of each level, e.g. `1s 5s 1m 2h`; decides tags codes of the schedule topic. */
   messageDelayLevel: string
-  /** Limits of one read: items and bytes, from recent data and from old data. */
+  /** Limits of one read: items and bytes, from recent data (32, 256 KiB) and from old data (8, 64 KiB). */
   maxTransferCountOnMessageInMemory: number
   maxTransferBytesOnMessageInMemory: number
   maxTransferCountOnMessageInDisk: number
   maxTransferBytesOnMessageInDisk: number
-  /** How far behind the end data counts as recent, in bytes. Default: 512 MiB. */
+  /** How far behind the end data counts as recent, in percent of this machine's memory. Default: 40. */
+  accessMessageInMemoryMaxRatio: number
+  /** So much of what was written last is read through the map; what is older, in the thread pool. Default: 512 MiB. */
   hotBytes: number
+  /** How many files are open at once. Default: 1,024. */
+  maxOpenFiles: number
+  /** How long CommitLog files are kept after they were last written, in hours. Default: 72. */
+  fileReservedTimeHours: number
+  /** The hours of the day, local time, separated by `;`, in which files are deleted that are old enough. Default: 04. */
+  deleteWhen: string
+  /** How many CommitLog files one clean-up deletes at most. Default: 10. */
+  deleteFileBatchMax: number
+  /** Above this part of the disk, files that are old enough are deleted at any hour, in percent. Default: 75. */
+  diskMaxUsedSpaceRatio: number
+  /** Above this, the oldest files are deleted whatever their age, consumed or not, in percent, 30 to 85. Default: 85. */
+  diskSpaceCleanForciblyRatio: number
+  /** Above this, messages are refused too, in percent, 35 to 90. Default: 90. */
+  diskSpaceWarningLevelRatio: number
+  /** Whether a full disk deletes files that are not old enough. Default: true. */
+  cleanFileForciblyEnable: boolean
+  /** How often the store's owner calls `cleanUp`. Default: 10,000. */
+  cleanResourceIntervalMs: number
   /** The address that records name as their broker. Default: 127.0.0.1:10911. */
   storeHost: Host
 }
@@ -43,6 +65,7 @@ export const storeDefaults: Readonly<StoreOptions> = Object.freeze({
   storePathCommitLog: null,
   mappedFileSizeCommitLogBytes: 1024 * 1024 * 1024,
   mappedFileSizeConsumeQueueBytes: 300_000 * 20,
+  mappedFileSizeConsumeQueueExtBytes: 48 * 1024 * 1024,
   maxHashSlotNum: 5_000_000,
   maxIndexNum: 20_000_000,
   messageIndexEnable: true,
@@ -57,9 +80,58 @@ export const storeDefaults: Readonly<StoreOptions> = Object.freeze({
   maxTransferBytesOnMessageInMemory: 256 * 1024,
   maxTransferCountOnMessageInDisk: 8,
   maxTransferBytesOnMessageInDisk: 64 * 1024,
+  accessMessageInMemoryMaxRatio: 40,
   hotBytes: 512 * 1024 * 1024,
+  maxOpenFiles: 1024,
+  fileReservedTimeHours: 72,
+  deleteWhen: '04',
+  deleteFileBatchMax: 10,
+  diskMaxUsedSpaceRatio: 75,
+  diskSpaceCleanForciblyRatio: 85,
+  diskSpaceWarningLevelRatio: 90,
+  cleanFileForciblyEnable: true,
+  cleanResourceIntervalMs: 10_000,
   storeHost: hostOf('127.0.0.1', 10911)
 })
+
+const UNIT_BYTES = 20
+/** Node maps no file that is larger, and RocketMQ neither. */
+const MAX_FILE_BYTES = 0x7fff_ffff
+
+/** Options with their defaults, checked and rounded. Throws EngineError BAD_OPTION. */
+export function checkedOptions(given: Partial<StoreOptions>): StoreOptions {
+  const options = { ...storeDefaults, ...given }
+  const check = (option: keyof StoreOptions, low: number, high = Number.MAX_SAFE_INTEGER) => {
+    const value = options[option] as number
+    if (!(Number.isInteger(value) && value >= low && value <= high))
+      throw new EngineError('BAD_OPTION', { option, value, allowed: `a whole number from ${low} to ${high}` })
+  }
+  check('mappedFileSizeCommitLogBytes', 1024, MAX_FILE_BYTES)
+  check('mappedFileSizeConsumeQueueBytes', UNIT_BYTES, MAX_FILE_BYTES)
+  check('maxHashSlotNum', 1)
+  check('maxIndexNum', 2, Math.floor((MAX_FILE_BYTES - 40 - 4 * options.maxHashSlotNum) / 20))
+  check('maxMessageSizeBytes', 1, MAX_FILE_BYTES / 2)
+  check('flushIntervalCommitLogMs', 1)
+  check('flushIntervalConsumeQueueMs', 1)
+  check('syncFlushTimeoutMs', 1)
+  check('maxOpenFiles', 16)
+  check('deleteFileBatchMax', 1)
+  const { mappedFileSizeConsumeQueueBytes, flushDiskType } = options
+  options.mappedFileSizeConsumeQueueBytes = Math.ceil(mappedFileSizeConsumeQueueBytes / UNIT_BYTES) * UNIT_BYTES
+  if (flushDiskType !== 'ASYNC_FLUSH' && flushDiskType !== 'SYNC_FLUSH')
+    throw new EngineError('BAD_OPTION', {
+      option: 'flushDiskType',
+      value: flushDiskType,
+      allowed: 'ASYNC_FLUSH or SYNC_FLUSH'
+    })
+  if (options.storePathCommitLog?.includes(','))
+    throw new EngineError('BAD_OPTION', {
+      option: 'storePathCommitLog',
+      value: options.storePathCommitLog,
+      allowed: 'one directory'
+    })
+  return options
+}
 
 const UNIT_MS: Readonly<Record<string, number>> = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }
 

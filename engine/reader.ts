@@ -1,8 +1,17 @@
-import { RecordCheck, RecordCursor, viewOf } from '../message/index.ts'
+import { totalmem } from 'node:os'
+import {
+  RECORD_HEAD,
+  RecordCheck,
+  RecordCursor,
+  RecordMagic,
+  readI64,
+  storeTimestampAt,
+  viewOf
+} from '../message/index.ts'
 import type { CommitLog } from './commit-log.ts'
 import type { ConsumeQueue } from './consume-queue.ts'
 import type { ConsumeQueueStore } from './consume-queue-store.ts'
-import type { Files } from './files.ts'
+import type { DamageReport } from './damage.ts'
 import type { StoreOptions } from './options.ts'
 
 /** How a read ended. GetMessageStatus */
@@ -42,28 +51,51 @@ export interface MessageFilter {
 
 /** A read looks at so many bytes of units at least, so that a filter that matches rarely still gets on. maxFilterMessageSize */
 const MAX_FILTERED_UNITS = 16000 / 20
+/** So much of a record is read to learn its store time, whatever its hosts. */
+const TIMES_BYTES = 80
 const NO_SLICES: Slice[] = []
+
+/** One message that a read wants. */
+interface Wanted {
+  queueOffset: number
+  physicalOffset: number
+  sizeBytes: number
+}
 
 /** Reads messages by queue offset and by physical offset. DefaultMessageStore#getMessage */
 export class Reader {
-  private readonly files: Files
+  /** Messages and bytes that were read since the store was opened, and reads that found some or none. */
+  gotCount = 0
+  gotBytes = 0
+  foundCount = 0
+  missedCount = 0
+
   private readonly commitLog: CommitLog
   private readonly queues: ConsumeQueueStore
+  private readonly damage: DamageReport
   private readonly options: StoreOptions
+  private readonly cursor = new RecordCursor()
   /** What was written before the store was opened may not be in memory. */
   private readonly openedAt: number
+  private readonly inMemoryBytes: number
 
-  constructor(files: Files, commitLog: CommitLog, queues: ConsumeQueueStore, options: StoreOptions) {
-    this.files = files
+  constructor(commitLog: CommitLog, queues: ConsumeQueueStore, damage: DamageReport, options: StoreOptions) {
     this.commitLog = commitLog
     this.queues = queues
+    this.damage = damage
     this.options = options
     this.openedAt = commitLog.maxOffset
+    this.inMemoryBytes = (totalmem() * options.accessMessageInMemoryMaxRatio) / 100
   }
 
   /** Whether a record was written so recently that it is in memory: reading it through the map cannot wait for the disk. */
-  isHot(physicalOffset: number): boolean {
+  private isHot(physicalOffset: number): boolean {
     return physicalOffset >= this.openedAt && physicalOffset >= this.commitLog.maxOffset - this.options.hotBytes
+  }
+
+  /** Whether a record counts as recent: reads of such ones may be larger. DefaultMessageStore#estimateInMemByCommitOffset */
+  isInMemory(physicalOffset: number): boolean {
+    return this.commitLog.maxOffset - physicalOffset <= this.inMemoryBytes
   }
 
   /** Messages from a queue offset on. A promise only when the disk must be asked. */
@@ -75,98 +107,142 @@ export class Reader {
     filter: MessageFilter | null
   ): GetResult | Promise<GetResult> {
     const queue = this.queues.find(topic, queueId)
-    const answer = (status: GetStatus, nextBeginOffset: number): GetResult => ({
-      status,
-      nextBeginOffset,
-      minOffset: queue?.minOffset ?? 0,
-      maxOffset: queue?.maxOffset ?? 0,
-      sizeBytes: 0,
-      slices: NO_SLICES
-    })
-    if (queue === undefined) return answer('NO_MATCHED_LOGIC_QUEUE', 0)
-    if (queue.maxOffset === 0) return answer('NO_MESSAGE_IN_QUEUE', 0)
-    if (offset < queue.minOffset) return answer('OFFSET_TOO_SMALL', queue.minOffset)
-    if (offset === queue.maxOffset) return answer('OFFSET_OVERFLOW_ONE', offset)
-    if (offset > queue.maxOffset) return answer('OFFSET_OVERFLOW_BADLY', queue.maxOffset)
-    return this.collect(queue, offset, maxCount, filter, answer)
+    if (queue === undefined) return this.missed(undefined, 'NO_MATCHED_LOGIC_QUEUE', 0)
+    if (queue.maxOffset === 0) return this.missed(queue, 'NO_MESSAGE_IN_QUEUE', 0)
+    if (offset < queue.minOffset) return this.missed(queue, 'OFFSET_TOO_SMALL', queue.minOffset)
+    if (offset === queue.maxOffset) return this.missed(queue, 'OFFSET_OVERFLOW_ONE', offset)
+    if (!(offset < queue.maxOffset)) return this.missed(queue, 'OFFSET_OVERFLOW_BADLY', queue.maxOffset)
+    return this.collect(queue, offset, maxCount, filter)
   }
 
   private collect(
     queue: ConsumeQueue,
     offset: number,
     maxCount: number,
-    filter: MessageFilter | null,
-    answer: (status: GetStatus, next: number) => GetResult
+    filter: MessageFilter | null
   ): GetResult | Promise<GetResult> {
     const end = Math.min(queue.maxOffset, offset + Math.max(MAX_FILTERED_UNITS, maxCount))
-    const hot = this.isHot(queue.physicalAt(offset))
+    const first = queue.physicalAt(offset)
     const o = this.options
-    const countLimit = Math.min(maxCount, hot ? o.maxTransferCountOnMessageInMemory : o.maxTransferCountOnMessageInDisk)
-    const bytesLimit = hot ? o.maxTransferBytesOnMessageInMemory : o.maxTransferBytesOnMessageInDisk
-    const wanted: { physicalOffset: number; sizeBytes: number }[] = []
+    const recent = this.isInMemory(first)
+    const countLimit = Math.min(
+      maxCount,
+      recent ? o.maxTransferCountOnMessageInMemory : o.maxTransferCountOnMessageInDisk
+    )
+    const bytesLimit = recent ? o.maxTransferBytesOnMessageInMemory : o.maxTransferBytesOnMessageInDisk
+    const wanted: Wanted[] = []
     let total = 0
     let next = offset
     let removed = false
     for (; next < end; next++) {
-      const sizeBytes = queue.sizeAt(next)
       const physicalOffset = queue.physicalAt(next)
+      const sizeBytes = queue.sizeAt(next)
       if (wanted.length > 0 && (wanted.length >= countLimit || total + sizeBytes > bytesLimit)) break
       if (!queue.isReal(next) || physicalOffset < this.commitLog.minOffset) {
         removed = true
         continue
       }
-      if (filter !== null && !filter.matchesTagsCode(queue.tagsCodeAt(next))) continue
-      wanted.push({ physicalOffset, sizeBytes })
+      if (filter !== null) {
+        const tagsCode = queue.tagsCodeAt(next)
+        if (tagsCode !== null && !filter.matchesTagsCode(tagsCode)) continue
+      }
+      wanted.push({ queueOffset: next, physicalOffset, sizeBytes })
       total += sizeBytes
     }
-    if (wanted.length === 0) return answer(removed ? 'MESSAGE_WAS_REMOVING' : 'NO_MATCHED_MESSAGE', next)
-    const found = (slices: Slice[]): GetResult => {
-      if (slices.length === 0) return answer('MESSAGE_WAS_REMOVING', next)
-      const sizeBytes = slices.reduce((sum, slice) => sum + slice.end - slice.start, 0)
-      return { ...answer('FOUND', next), sizeBytes, slices }
-    }
-    if (hot) return found(wanted.flatMap(unit => this.mapped(unit.physicalOffset, unit.sizeBytes)))
-    return Promise.all(wanted.map(unit => this.read(unit.physicalOffset, unit.sizeBytes))).then(records =>
-      found(records.flatMap(bytes => (bytes === null ? [] : [{ bytes, start: 0, end: bytes.length }])))
+    if (wanted.length === 0) return this.missed(queue, removed ? 'MESSAGE_WAS_REMOVING' : 'NO_MATCHED_MESSAGE', next)
+    const slices = this.isHot(first) ? this.mapped(wanted) : null
+    if (slices !== null) return this.found(queue, slices, next)
+    return Promise.all(wanted.map(each => this.readWanted(queue, each))).then(records =>
+      this.found(
+        queue,
+        records.flatMap(bytes => (bytes === null ? [] : [{ bytes, start: 0, end: bytes.length }])),
+        next
+      )
     )
   }
 
-  private mapped(physicalOffset: number, sizeBytes: number): Slice[] {
-    const segment = this.commitLog.segments.at(physicalOffset)
-    if (segment === undefined || physicalOffset + sizeBytes > this.commitLog.maxOffset) return []
-    const start = physicalOffset - segment.startOffset
-    const { bytes, view } = segment.map
-    return view.getInt32(start) === sizeBytes ? [{ bytes, start, end: start + sizeBytes }] : []
+  /** Records where they lie in the map; null when one is not there, so that it is looked at closely. */
+  private mapped(wanted: readonly Wanted[]): Slice[] | null {
+    const slices: Slice[] = []
+    for (const { queueOffset, physicalOffset, sizeBytes } of wanted) {
+      const segment = this.commitLog.segments.at(physicalOffset)
+      if (segment === undefined || physicalOffset + sizeBytes > this.commitLog.maxOffset) return null
+      const start = physicalOffset - segment.startOffset
+      const { map } = segment
+      if (map === null || sizeBytes < RECORD_HEAD.bytes || start + sizeBytes > segment.sizeBytes) return null
+      const { bytes, view } = map
+      const at = RECORD_HEAD.at
+      if (
+        view.getInt32(start) !== sizeBytes ||
+        readI64(view, start + at.physicalOffset) !== physicalOffset ||
+        readI64(view, start + at.queueOffset) !== queueOffset
+      )
+        return null
+      slices.push({ bytes, start, end: start + sizeBytes })
+    }
+    return slices
   }
 
-  private readonly cursor = new RecordCursor()
+  /** The record of a unit; null, and reported, when the log does not have it there. */
+  private async readWanted(queue: ConsumeQueue, wanted: Wanted): Promise<Uint8Array | null> {
+    const { queueOffset, physicalOffset, sizeBytes } = wanted
+    const record = await this.read(physicalOffset, sizeBytes)
+    const { cursor } = this
+    if (
+      record !== null &&
+      cursor.at(viewOf(record), record, 0, record.length) === RecordCheck.OK &&
+      cursor.queueOffset === queueOffset &&
+      cursor.queueId === queue.queueId &&
+      cursor.topic === queue.topic
+    )
+      return record
+    const { minOffset, maxOffset } = this.commitLog
+    if (physicalOffset >= minOffset && physicalOffset + sizeBytes <= maxOffset)
+      this.damage.add(physicalOffset, physicalOffset + sizeBytes)
+    return null
+  }
 
   /** The whole record at a physical offset, read in the thread pool and checked; null when there is none. */
-  async read(physicalOffset: number, sizeBytes?: number): Promise<Uint8Array | null> {
+  async read(physicalOffset: number, sizeBytes = 0): Promise<Uint8Array | null> {
+    const size = sizeBytes > 0 ? sizeBytes : await this.sizeOf(physicalOffset)
     const segment = this.commitLog.segments.at(physicalOffset)
-    if (segment === undefined || physicalOffset < 0 || physicalOffset + 4 > this.commitLog.maxOffset) return null
+    if (segment === undefined || size <= RECORD_HEAD.bytes) return null
     const position = physicalOffset - segment.startOffset
-    let size = sizeBytes
-    if (size === undefined) {
-      const head = new Uint8Array(4)
-      if ((await this.files.readAsync(segment.fd, head, position)) < 4) return null
-      size = viewOf(head).getInt32(0)
-    }
-    const limit = this.options.maxMessageSizeBytes + 64 * 1024
-    if (size <= 4 || size > limit || physicalOffset + size > this.commitLog.maxOffset) return null
+    if (position + size > segment.sizeBytes || physicalOffset + size > this.commitLog.maxOffset) return null
     const bytes = Buffer.allocUnsafe(size)
-    if ((await this.files.readAsync(segment.fd, bytes, position)) < size) return null
-    const whole = this.cursor.at(viewOf(bytes), bytes, 0, size) === RecordCheck.OK && this.cursor.sizeBytes === size
-    return whole && this.cursor.physicalOffset === physicalOffset ? bytes : null
+    if ((await segment.readAsync(bytes, position)) < size) return null
+    const { cursor } = this
+    const whole = cursor.at(viewOf(bytes), bytes, 0, size) === RecordCheck.OK && cursor.sizeBytes === size
+    return whole && cursor.physicalOffset === physicalOffset && cursor.crcOk() ? bytes : null
+  }
+
+  /** The size of the record that says that it lies at a physical offset; 0 when none does. */
+  private async sizeOf(physicalOffset: number): Promise<number> {
+    const head = await this.readHead(physicalOffset, RECORD_HEAD.bytes)
+    return head === null ? 0 : head.getInt32(RECORD_HEAD.at.totalSize)
+  }
+
+  private async readHead(physicalOffset: number, bytes: number): Promise<DataView | null> {
+    const segment = this.commitLog.segments.at(physicalOffset)
+    if (segment === undefined || physicalOffset + bytes > this.commitLog.maxOffset) return null
+    const head = Buffer.allocUnsafe(bytes)
+    if ((await segment.readAsync(head, physicalOffset - segment.startOffset)) < bytes) return null
+    const view = viewOf(head)
+    const magic = view.getInt32(RECORD_HEAD.at.magic)
+    if (magic !== RecordMagic.V1 && magic !== RecordMagic.V2) return null
+    return readI64(view, RECORD_HEAD.at.physicalOffset) === physicalOffset ? view : null
+  }
+
+  /** Store time of the record at a physical offset, ms; -1 when none lies there. */
+  async storeTimeAt(physicalOffset: number): Promise<number> {
+    const view = await this.readHead(physicalOffset, TIMES_BYTES)
+    return view === null ? -1 : storeTimestampAt(view, 0)
   }
 
   /** Store time of a message, ms; -1 when it is gone. */
   async storeTime(queue: ConsumeQueue, queueOffset: number): Promise<number> {
     if (queueOffset < queue.minOffset || queueOffset >= queue.maxOffset || !queue.isReal(queueOffset)) return -1
-    const record = await this.read(queue.physicalAt(queueOffset), queue.sizeAt(queueOffset))
-    if (record === null) return -1
-    this.cursor.at(viewOf(record), record, 0, record.length)
-    return this.cursor.storeTimestamp
+    return this.storeTimeAt(queue.physicalAt(queueOffset))
   }
 
   /** LOWER: the first offset stored at or after a time; UPPER: the last at or before it. ConsumeQueue#binarySearchInQueueByTime */
@@ -187,5 +263,22 @@ export class Reader {
       else high = middle
     }
     return boundary === 'LOWER' ? low : Math.max(queue.minOffset, low - 1)
+  }
+
+  private missed(queue: ConsumeQueue | undefined, status: GetStatus, nextBeginOffset: number): GetResult {
+    this.missedCount++
+    const { minOffset = 0, maxOffset = 0 } = queue ?? {}
+    return { status, nextBeginOffset, minOffset, maxOffset, sizeBytes: 0, slices: NO_SLICES }
+  }
+
+  private found(queue: ConsumeQueue, slices: Slice[], nextBeginOffset: number): GetResult {
+    if (slices.length === 0) return this.missed(queue, 'MESSAGE_WAS_REMOVING', nextBeginOffset)
+    let sizeBytes = 0
+    for (const { start, end } of slices) sizeBytes += end - start
+    this.foundCount++
+    this.gotCount += slices.length
+    this.gotBytes += sizeBytes
+    const { minOffset, maxOffset } = queue
+    return { status: 'FOUND', nextBeginOffset, minOffset, maxOffset, sizeBytes, slices }
   }
 }

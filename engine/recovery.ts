@@ -1,205 +1,341 @@
-import { RecordCheck, RecordCursor } from '../message/index.ts'
+import { RecordCheck, RecordCursor, SysFlag, viewOf } from '../message/index.ts'
 import type { Checkpoint } from './checkpoint.ts'
+import type { Clock } from './clock.ts'
 import type { CommitLog } from './commit-log.ts'
+import type { ConsumeQueue } from './consume-queue.ts'
 import type { ConsumeQueueStore } from './consume-queue-store.ts'
-import type { Files } from './files.ts'
+import type { DamageReport } from './damage.ts'
+import type { KeyIndex } from './key-index.ts'
 import type { Log } from './log.ts'
-import type { MappedFile } from './mapped-file.ts'
-import type { Reput } from './reput.ts'
+import { LogScanner, type ScanListener } from './log-scanner.ts'
+import type { Placer, Reput } from './reput.ts'
+import type { StoreNotes } from './store-notes.ts'
 
 export interface RecoveryProgress {
   doneBytes: number
   totalBytes: number
 }
 
-/** A part of the log that holds no valid record, with valid records behind it. */
-export interface DamagedRange {
-  from: number
-  to: number
+/** How far before the times in RocketMQ's checkpoint a segment is certainly durable. StoreCheckpoint#getMinTimestamp */
+const CHECKPOINT_SLACK_MS = 3000
+/** A record from further in the future than this has a broken time. */
+const MAX_AHEAD_MS = 3_600_000
+/** The smallest record. */
+const MIN_RECORD_BYTES = 91
+
+/** The unit of a record whose queue offset does not follow the one before it. */
+interface Unit {
+  topic: string
+  queueId: number
+  queueOffset: number
+  physicalOffset: number
+  sizeBytes: number
+  tagsCode: number
 }
 
-/** The loop is given back at least this often, ms. */
-const SLICE_MS = 20
-/** How far before the time in the checkpoint a segment is certainly durable. StoreCheckpoint#getMinTimestamp */
-const CHECKPOINT_SLACK_MS = 3000
-/** First bytes of either magic number, for finding the next record behind damage. */
-const MAGIC_START = Buffer.from([0xda, 0xa3, 0x20])
-const MAGIC_AT = 4
+/** What recovery works on. */
+export interface RecoveryParts {
+  commitLog: CommitLog
+  queues: ConsumeQueueStore
+  index: KeyIndex | null
+  reput: Reput
+  checkpoint: Checkpoint
+  notes: StoreNotes
+  damage: DamageReport
+  clock: Clock
+  log: Log
+}
 
 /**
- * Finds the end of the log after a stop, cuts a torn tail off, and brings the derived files in line with it: each record
- * behind the safe point is checked (magic, size, CRC, and that it lies where it says) and dispatched again.
- * CommitLog#recoverNormally, #recoverAbnormally
+ * Finds the end of the log after a stop and brings the derived files in line with it. They are trusted up to where the
+ * checkpoint says that they were durable, and cut there after an unclean stop; what lies behind, and whatever is found to
+ * be missing before, is dispatched again from the log. CommitLog#recoverNormally, #recoverAbnormally
  */
-export class Recovery {
-  readonly damaged: DamagedRange[] = []
-  private readonly cursor = new RecordCursor()
-  private sliceEndMs = 0
-  /** Whether a record was met whose queue lacks the units before it. */
-  private gaps = false
-
-  private readonly files: Files
-  private readonly commitLog: CommitLog
-  private readonly queues: ConsumeQueueStore
-  private readonly reput: Reput
-  private readonly log: Log
+export class Recovery implements ScanListener {
+  private readonly parts: RecoveryParts
   private readonly checkCrc: boolean
-  private readonly onProgress: (progress: RecoveryProgress) => void
+  private readonly progress: (progress: RecoveryProgress) => void
+  private from = 0
+  private totalBytes = 0
+  /** Where to scan again from, because a queue lacks units from before the part that was scanned; -1 when none does. */
+  private restartAt = -1
+  private readonly suspects = new Map<string, Unit>()
+  private stalled = false
 
-  constructor(
-    files: Files,
-    commitLog: CommitLog,
-    queues: ConsumeQueueStore,
-    reput: Reput,
-    checkCrc: boolean,
-    log: Log,
-    onProgress: (progress: RecoveryProgress) => void
-  ) {
-    this.files = files
-    this.commitLog = commitLog
-    this.queues = queues
-    this.reput = reput
+  constructor(parts: RecoveryParts, checkCrc: boolean, progress: (progress: RecoveryProgress) => void) {
+    this.parts = parts
     this.checkCrc = checkCrc
-    this.log = log
-    this.onProgress = onProgress
+    this.progress = progress
   }
 
-  async run(checkpoint: Checkpoint, cleanStop: boolean, indexedUntil: number | null): Promise<void> {
-    const { list } = this.commitLog.segments
-    if (list.length === 0) {
-      for (const queue of this.queues.all()) queue.truncate(0)
+  async run(cleanStop: boolean): Promise<void> {
+    const { commitLog, queues, index, reput, clock, log } = this.parts
+    const { segments } = commitLog
+    if (segments.first === undefined) {
+      for (const queue of queues.all()) queue.clear()
+      index?.repair(0, cleanStop, () => -1)
       return
     }
-    let start = this.startSegment(checkpoint, cleanStop, indexedUntil)
-    let end = await this.scan(start)
-    // A queue that lacks units from before the scanned part was lost: everything is dispatched again.
-    if (start > 0 && (end === null || this.gaps)) {
-      this.log.warn({}, 'ConsumeQueue units are missing: they are built again from the whole CommitLog')
-      start = 0
-      end = await this.scan(0)
-    }
-    this.finish(end ?? this.commitLog.minOffset)
+    const trusted = cleanStop ? Number.POSITIVE_INFINITY : this.trustedUntil()
+    this.dropDeletedTopics()
+    if (!cleanStop) for (const queue of queues.all()) queue.truncate(trusted)
+    index?.repair(trusted, cleanStop, physicalOffset => this.headAt(physicalOffset)?.storeTimestamp ?? -1)
+    reput.indexedUntil = index?.endPhysicalOffset ?? -1
+    this.from = this.startOf(this.dispatchFrom(trusted))
+    const scanner = new LogScanner(segments, this.checkCrc, clock, log)
+    const logEnd = segments.last!.endOffset
+    let end: number
+    do {
+      this.restartAt = -1
+      this.suspects.clear()
+      this.totalBytes = logEnd - this.from
+      end = await scanner.scan(this.from, logEnd, this)
+      this.settleSuspects()
+      if (this.restartAt >= 0) {
+        log.warn({ from: this.restartAt }, 'ConsumeQueue units are missing: they are built again from the CommitLog')
+        this.from = this.restartAt
+      }
+    } while (this.restartAt >= 0)
+    this.progress({ doneBytes: this.totalBytes, totalBytes: this.totalBytes })
+    await this.finish(end, cleanStop ? end : Math.min(trusted, end))
   }
 
-  /** The last segment whose beginning was certainly durable and dispatched. */
-  private startSegment(checkpoint: Checkpoint, cleanStop: boolean, indexedUntil: number | null): number {
-    const { list } = this.commitLog.segments
+  private get minOffset(): number {
+    return this.parts.commitLog.minOffset
+  }
+
+  /** The beginning of the segment that holds an offset: there a record begins. */
+  private startOf(physicalOffset: number): number {
+    const { segments } = this.parts.commitLog
+    if (physicalOffset <= this.minOffset) return this.minOffset
+    return (segments.at(physicalOffset) ?? segments.last!).startOffset
+  }
+
+  /** After an unclean stop: up to where log and derived files are certainly durable. */
+  private trustedUntil(): number {
+    const { checkpoint, commitLog } = this.parts
+    if (checkpoint.isOwn) return checkpoint.logicsPhysicalOffset
     const safeMs = Math.min(checkpoint.physicMsgTimestamp, checkpoint.logicsMsgTimestamp) - CHECKPOINT_SLACK_MS
-    const dispatched = Math.max(-1, ...[...this.queues.all()].map(queue => queue.physicalAt(queue.maxOffset - 1)))
-    for (let i = list.length - 1; i > 0; i--) {
-      const { map, startOffset, sizeBytes } = list[i]!
-      if (this.cursor.at(map.view, map.bytes, 0, sizeBytes) !== RecordCheck.OK) continue
-      if (startOffset > dispatched) continue
-      if (indexedUntil !== null && startOffset > indexedUntil) continue
-      if (cleanStop || this.cursor.storeTimestamp <= safeMs) return i
+    for (const { startOffset } of commitLog.segments.list.toReversed()) {
+      const head = this.headAt(startOffset)
+      if (head === null) continue
+      const known = checkpoint.logicsPhysicalOffset
+      if (known > 0 ? startOffset <= known : head.storeTimestamp <= safeMs) return startOffset
     }
-    return 0
+    return this.minOffset
   }
 
-  /** Checks and dispatches from a segment on; returns the end of the last valid record, null without any. */
-  private async scan(firstSegment: number): Promise<number | null> {
-    const { list } = this.commitLog.segments
-    const totalBytes = list.at(-1)!.endOffset - list[firstSegment]!.startOffset
-    this.gaps = false
-    this.damaged.length = 0
-    let end: number | null = null
-    for (let i = firstSegment; i < list.length; i++) {
-      const segment = list[i]!
-      const next = await this.scanSegment(segment, i === list.length - 1, doneBytes =>
-        this.onProgress({ doneBytes: segment.startOffset - list[firstSegment]!.startOffset + doneBytes, totalBytes })
-      )
-      if (next !== null) end = next
-      if (this.gaps && firstSegment > 0) return end
+  /** A stop while a topic was being deleted leaves its queues. */
+  private dropDeletedTopics(): void {
+    const { notes, queues } = this.parts
+    for (const [topic, end] of notes.deletedTopics) {
+      if (end <= this.minOffset) notes.deletedTopics.delete(topic)
+      const ids = queues.queueIds(topic)
+      if (ids.length > 0 && ids.every(id => queues.find(topic, id)!.physicalEnd <= end)) queues.deleteTopic(topic)
     }
-    this.onProgress({ doneBytes: totalBytes, totalBytes })
-    return end
   }
 
-  private async scanSegment(
-    segment: MappedFile,
-    last: boolean,
-    progress: (doneBytes: number) => void
-  ): Promise<number | null> {
-    const { map, startOffset, sizeBytes } = segment
-    const { cursor } = this
-    // Behind the last block on the disk there are only zeros.
-    const limit = last ? Math.min(sizeBytes, this.files.allocatedBytes(segment.fd) + 4096) : sizeBytes
-    let pos = 0
-    let end: number | null = null
-    while (pos < sizeBytes) {
-      if (performance.now() > this.sliceEndMs) {
-        progress(pos)
-        await new Promise(resolve => setImmediate(resolve))
-        this.sliceEndMs = performance.now() + SLICE_MS
+  /** From where on the log must be dispatched so that nothing derived is missing. */
+  private dispatchFrom(trusted: number): number {
+    const { checkpoint, index, queues } = this.parts
+    let from = trusted
+    if (checkpoint.isOwn) {
+      from = Math.min(from, checkpoint.logicsPhysicalOffset)
+      if (index !== null && index.endPhysicalOffset < checkpoint.indexPhysicalOffset)
+        from = Math.min(from, index.endPhysicalOffset)
+      for (const queue of this.lostQueues()) from = Math.min(from, this.resumeAt(queue))
+    } else {
+      const dispatched = Math.max(0, ...[...queues.all()].map(queue => queue.physicalEnd - 1))
+      from = Math.min(from, dispatched, index?.endPhysicalOffset ?? from)
+    }
+    for (const queue of queues.all()) {
+      // Nothing of the log was deleted, but the queue begins late: its first files are gone.
+      if (this.minOffset === 0 && queue.minOffset > 0 && queue.isReal(queue.minOffset)) queue.clear()
+      if (!queue.isWhole) from = Math.min(from, this.resumeAt(queue))
+    }
+    return from
+  }
+
+  private resumeAt(queue: ConsumeQueue): number {
+    return queue.maxOffset === queue.minOffset ? this.minOffset : queue.physicalEnd
+  }
+
+  /** Queues of which there is less than was noted. */
+  private *lostQueues(): Generator<ConsumeQueue> {
+    const { notes, queues, log } = this.parts
+    for (const [topic, bounds] of Object.entries(notes.queues))
+      for (const [id, [min, max]] of Object.entries(bounds)) {
+        const queue = queues.get(topic, Number(id))
+        const beginsLate = queue.minOffset > min && queue.maxOffset > queue.minOffset
+        if (max === min || (queue.maxOffset >= max && !beginsLate)) continue
+        log.warn(
+          { topic, queueId: queue.queueId },
+          'a ConsumeQueue lost files: they are built again from the CommitLog'
+        )
+        if (beginsLate) queue.clear()
+        yield queue
       }
-      const check = cursor.at(map.view, map.bytes, pos, sizeBytes)
-      if (check === RecordCheck.BLANK && cursor.sizeBytes === sizeBytes - pos) return segment.endOffset
-      if (
-        check === RecordCheck.OK &&
-        cursor.physicalOffset === startOffset + pos &&
-        (!this.checkCrc || cursor.crcOk())
-      ) {
-        this.dispatch(segment, pos)
-        pos += cursor.sizeBytes
-        end = startOffset + pos
-        continue
+  }
+
+  onProgress(doneBytes: number): void {
+    this.progress({ doneBytes, totalBytes: this.totalBytes })
+  }
+
+  onDamage(from: number, to: number): void {
+    this.parts.damage.add(from, to)
+  }
+
+  onRecord(cursor: RecordCursor, bytes: Buffer, physicalOffset: number): boolean {
+    const { commitLog, clock, reput } = this.parts
+    const { storeTimestamp } = cursor
+    if (storeTimestamp > commitLog.lastStoreTimestamp && storeTimestamp < clock.now() + MAX_AHEAD_MS)
+      commitLog.lastStoreTimestamp = storeTimestamp
+    if (!this.stalled) {
+      try {
+        reput.dispatch(cursor, bytes, physicalOffset, this.place)
+        return true
+      } catch (error) {
+        // The store opens all the same: it can be read, and goes on when there is room.
+        this.stalled = true
+        reput.offset = physicalOffset
+        reput.stall(error)
       }
-      const next = this.nextRecord(segment, pos + 1, limit)
-      if (next < 0) {
-        if (last) return end
-        if (pos < sizeBytes) this.report(startOffset + pos, segment.endOffset)
-        return segment.endOffset
-      }
-      this.report(startOffset + pos, startOffset + next)
-      pos = next
     }
-    return end
+    this.countOnly(cursor)
+    return true
   }
 
-  private dispatch(segment: MappedFile, pos: number): void {
-    const { map, startOffset, sizeBytes } = segment
-    const { cursor } = this
-    const queue = this.queues.find(cursor.topic, cursor.queueId)
-    const expected = queue?.maxOffset ?? 0
-    if (cursor.queueOffset > expected && this.commitLog.minOffset < startOffset) this.gaps = true
-    this.commitLog.lastStoreTimestamp = cursor.storeTimestamp
-    this.reput.dispatchAt(map.view, map.bytes, pos, sizeBytes, startOffset)
+  /** The next message of a queue comes behind those that could not be dispatched. */
+  private countOnly(cursor: RecordCursor): void {
+    const { topic, queueId, queueOffset, sysFlag } = cursor
+    const transaction = sysFlag & SysFlag.TRANSACTION_MASK
+    if (transaction === SysFlag.PREPARED || transaction === SysFlag.ROLLBACK) return
+    const queue = this.parts.queues.get(topic, queueId)
+    queue.nextOffset = Math.max(queue.nextOffset, queueOffset + 1)
   }
 
-  /** Position of the next whole record at or behind `from`; -1 when there is none. */
-  private nextRecord(segment: MappedFile, from: number, limit: number): number {
-    const { map, startOffset, sizeBytes } = segment
-    const searched = map.bytes.subarray(0, limit)
-    for (
-      let magic = searched.indexOf(MAGIC_START, from + MAGIC_AT);
-      magic >= 0;
-      magic = searched.indexOf(MAGIC_START, magic + 1)
-    ) {
-      const pos = magic - MAGIC_AT
-      if (
-        this.cursor.at(map.view, map.bytes, pos, sizeBytes) === RecordCheck.OK &&
-        this.cursor.physicalOffset === startOffset + pos &&
-        this.cursor.crcOk()
-      )
-        return pos
+  /** A record's unit follows its queue's last one, or is there already; any other is suspect. */
+  private readonly place: Placer = (topic, queueId, queueOffset, physicalOffset, sizeBytes, tagsCode) => {
+    const queue = this.parts.queues.find(topic, queueId)
+    const next = queue?.maxOffset ?? 0
+    if (queueOffset === next) {
+      this.rejectSuspect(topic, queueId)
+      this.parts.queues.get(topic, queueId).append(queueOffset, physicalOffset, sizeBytes, tagsCode)
+    } else {
+      const unit = { topic, queueId, queueOffset, physicalOffset, sizeBytes, tagsCode }
+      if (queue === undefined || queueOffset > next) this.suspect(unit)
+      else this.compare(queue, unit)
     }
-    return -1
   }
 
-  private report(from: number, to: number): void {
-    this.damaged.push({ from, to })
-    this.log.error({ from, to }, 'a part of the CommitLog is damaged and is passed over; what lies behind it is served')
+  private compare(queue: ConsumeQueue, unit: Unit): void {
+    const { queueOffset, physicalOffset, sizeBytes, tagsCode } = unit
+    if (queueOffset < queue.minOffset || queue.holds(queueOffset, physicalOffset, sizeBytes, tagsCode)) return
+    const there = queue.physicalAt(queueOffset)
+    if (there === physicalOffset || !this.isMessage(queue, queueOffset))
+      queue.correct(queueOffset, physicalOffset, sizeBytes, tagsCode)
+    // Two messages claim one place. A topic that was deleted and made anew begins at 0 again; the newer one counts.
+    else if (physicalOffset > there) {
+      const before = this.suspects.get(`${unit.topic}/${unit.queueId}`)
+      if (queueOffset === 0 || before?.queueOffset === queueOffset - 1) this.suspect(unit)
+      else this.reject(unit)
+    }
   }
 
-  private finish(end: number): void {
-    const { commitLog } = this
-    // A log that was cut exactly at a segment's end goes on in the next segment.
-    commitLog.segments.truncate(end)
+  /** Whether the log has the message that a unit speaks of. */
+  private isMessage(queue: ConsumeQueue, queueOffset: number): boolean {
+    if (!queue.isReal(queueOffset)) return false
+    const head = this.headAt(queue.physicalAt(queueOffset), queue.sizeAt(queueOffset))
+    return (
+      head !== null && head.topic === queue.topic && head.queueId === queue.queueId && head.queueOffset === queueOffset
+    )
+  }
+
+  private readonly headCursor = new RecordCursor()
+
+  /** The whole record at an offset; null when none lies there. */
+  private headAt(physicalOffset: number, sizeBytes = 0): RecordCursor | null {
+    const segment = this.parts.commitLog.segments.at(physicalOffset)
+    if (segment === undefined) return null
+    const position = physicalOffset - segment.startOffset
+    const bytes = Buffer.alloc(Math.max(4, sizeBytes))
+    if (segment.read(bytes, position) < bytes.length) return null
+    const view = viewOf(bytes)
+    const size = view.getInt32(0)
+    if (sizeBytes === 0 && size > 4 && size <= segment.sizeBytes - position) return this.headAt(physicalOffset, size)
+    if (this.headCursor.at(view, bytes, 0, bytes.length) !== RecordCheck.OK) return null
+    return this.headCursor.physicalOffset === physicalOffset ? this.headCursor : null
+  }
+
+  /** One record may carry a broken offset or queue; two in a row that agree are believed, and a gap is in front of them. */
+  private suspect(unit: Unit): void {
+    const key = `${unit.topic}/${unit.queueId}`
+    const before = this.suspects.get(key)
+    if (before !== undefined && before.queueOffset + 1 !== unit.queueOffset) this.reject(before)
+    if (before === undefined || before.queueOffset + 1 !== unit.queueOffset) {
+      this.suspects.set(key, unit)
+      return
+    }
+    this.suspects.delete(key)
+    this.accept(before)
+    this.accept(unit)
+  }
+
+  private accept(unit: Unit): void {
+    const { topic, queueId, queueOffset, physicalOffset, sizeBytes, tagsCode } = unit
+    const { queues, checkpoint } = this.parts
+    const queue = queues.get(topic, queueId)
+    if (queueOffset > queue.maxOffset && !checkpoint.isOwn && this.startOf(this.resumeAt(queue)) < this.from) {
+      const resumeAt = this.startOf(this.resumeAt(queue))
+      this.restartAt = this.restartAt < 0 ? resumeAt : Math.min(this.restartAt, resumeAt)
+      return
+    }
+    if (queueOffset < queue.maxOffset) queue.clear()
+    queue.append(queueOffset, physicalOffset, sizeBytes, tagsCode)
+  }
+
+  private reject({ physicalOffset, sizeBytes }: Unit): void {
+    this.parts.damage.add(physicalOffset, physicalOffset + sizeBytes)
+  }
+
+  private rejectSuspect(topic: string, queueId: number): void {
+    if (this.suspects.size === 0) return
+    const key = `${topic}/${queueId}`
+    const unit = this.suspects.get(key)
+    if (unit === undefined) return
+    this.suspects.delete(key)
+    this.reject(unit)
+  }
+
+  /** At the end nothing more can agree: what damaged parts or deleted files explain is believed. */
+  private settleSuspects(): void {
+    const { queues, damage, checkpoint } = this.parts
+    for (const unit of this.suspects.values()) {
+      const queue = queues.find(unit.topic, unit.queueId)
+      const gap = unit.queueOffset - (queue?.maxOffset ?? 0)
+      const explained = gap > 0 && gap * MIN_RECORD_BYTES <= damage.sizeBytes
+      const mayBeOlder = gap > 0 && queue === undefined && (!checkpoint.isOwn || this.minOffset > 0)
+      if (explained || (mayBeOlder && unit.queueOffset * MIN_RECORD_BYTES <= unit.physicalOffset)) this.accept(unit)
+      else this.reject(unit)
+    }
+    this.suspects.clear()
+  }
+
+  /** Cuts the torn end off, everywhere, and makes durable what may only be in memory since a process was killed. */
+  private async finish(end: number, durable: number): Promise<void> {
+    const { commitLog, queues, index, reput, log } = this.parts
+    const { segments } = commitLog
+    if (segments.truncate(end)) log.info({ end }, 'cut off what lay behind the last whole record of the CommitLog')
     commitLog.maxOffset = end
-    commitLog.flushedOffset = end
-    for (const queue of this.queues.all()) {
-      queue.truncate(end)
-      queue.correctMinOffset(commitLog.minOffset)
+    commitLog.flushedOffset = durable
+    for (const queue of queues.all()) {
+      const { nextOffset } = queue
+      if (queue.physicalEnd > end) queue.truncate(end)
+      else queue.nextOffset = nextOffset
+      queue.correctMinOffset(this.minOffset)
     }
+    if (index !== null && index.endPhysicalOffset >= end) index.repair(end, false, () => commitLog.lastStoreTimestamp)
+    if (!this.stalled) reput.offset = end
+    await commitLog.flush()
   }
 }

@@ -27,6 +27,7 @@ export {
   decodeRecord,
   decodeRecords,
   encodeRecord,
+  MAX_HEAD_BYTES,
   MAX_PROPERTIES_BYTES,
   MAX_V1_TOPIC_BYTES,
   type MessageRecord,
@@ -36,6 +37,8 @@ export {
   type RecordFields,
   RecordMagic,
   recordSize,
+  recordSizeIsPlausible,
+  storeTimestampAt,
   writeRecord
 } from './record.ts'
 export { ALL_TAGS, type SubscriptionData, subscriptionOf } from './subscription.ts'

@@ -36,6 +36,28 @@ export const BLANK_BYTES = 8
 export const MAX_V1_TOPIC_BYTES = 127
 export const MAX_PROPERTIES_BYTES = 32767
 
+/** So many bytes of a record reach behind the length of its body, whatever its hosts. */
+export const MAX_HEAD_BYTES = 112
+/** Properties and topic together, at most. */
+const MAX_TAIL_BYTES = 2 * 0x8000
+
+/** Whether the size at `pos` can be that of the body behind it; needs no more than MAX_HEAD_BYTES. */
+export function recordSizeIsPlausible(view: DataView, pos: number): boolean {
+  const sysFlag = view.getInt32(pos + RECORD_HEAD.at.sysFlag)
+  const hostsBytes =
+    (sysFlag & SysFlag.BORN_HOST_V6 ? HOST_V6_BYTES : HOST_BYTES) +
+    (sysFlag & SysFlag.STORE_HOST_V6 ? HOST_V6_BYTES : HOST_BYTES)
+  const bodyLength = view.getInt32(pos + RECORD_HEAD.bytes + hostsBytes + 20)
+  const rest = view.getInt32(pos) - (EMPTY_RECORD_BYTES - 2 * HOST_BYTES + hostsBytes) - bodyLength
+  return bodyLength >= 0 && rest >= 0 && rest <= MAX_TAIL_BYTES
+}
+
+/** Store time of the record at `pos`, ms; needs no more than MAX_HEAD_BYTES. */
+export function storeTimestampAt(view: DataView, pos: number): number {
+  const v6 = view.getInt32(pos + RECORD_HEAD.at.sysFlag) & SysFlag.BORN_HOST_V6
+  return readI64(view, pos + RECORD_HEAD.bytes + (v6 ? HOST_V6_BYTES : HOST_BYTES))
+}
+
 /** The size of a record. CommitLog#calMsgLength */
 export function recordSize(
   bodyLength: number,

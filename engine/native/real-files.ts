@@ -11,7 +11,16 @@ type Mmap = {
   PROT_WRITE: number
   MAP_SHARED: number
 }
-type FsExt = { flockSync(fd: number, how: 'exnb'): void }
+type FsExt = {
+  flockSync(fd: number, how: 'exnb'): void
+  // Its synchronous twin passes the lock as a number, which the system refuses.
+  fcntl(fd: number, command: 'setlk', lock: number, done: (error: Error | null) => void): void
+  seekSync(fd: number, position: number, whence: number): number
+  constants: { F_WRLCK: number }
+}
+
+/** lseek: the next byte that is not in a hole. */
+const SEEK_DATA = 3
 
 const require = createRequire(import.meta.url)
 
@@ -28,6 +37,18 @@ function native<T>(name: string): T {
 }
 
 let mmap: Mmap | null = null
+let fsExt: FsExt | null = null
+/** Locks that this process holds: closing a second descriptor of such a file would give its lock away. */
+const locked = new Set<string>()
+/** Maps that are not collected yet, for metrics: a deleted file's space comes back with its map. */
+let mappedFiles = 0
+const unmapped = new FinalizationRegistry(() => {
+  mappedFiles--
+})
+
+/** How many files are mapped into this process. */
+export const mappedFileCount = (): number => mappedFiles
+
 const read = promisify(fs.read) as unknown as (
   fd: number,
   target: Uint8Array,
@@ -36,6 +57,30 @@ const read = promisify(fs.read) as unknown as (
   position: number
 ) => Promise<{ bytesRead: number }>
 const fdatasync = promisify(fs.fdatasync)
+
+function identityOf(path: string): string {
+  const { dev, ino } = fs.statSync(path)
+  return `${dev}:${ino}`
+}
+
+/** flock for ourselves, fcntl for RocketMQ, whose FileLock is one. False when either is taken. */
+async function takeLocks(fd: number): Promise<boolean> {
+  fsExt ??= native<FsExt>('fs-ext')
+  const { flockSync, fcntl, constants } = fsExt
+  try {
+    flockSync(fd, 'exnb')
+    await new Promise<void>((resolve, reject) =>
+      fcntl(fd, 'setlk', constants.F_WRLCK, error =>
+        error === null || error === undefined ? resolve() : reject(error)
+      )
+    )
+    return true
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    if (code === 'EAGAIN' || code === 'EWOULDBLOCK' || code === 'EACCES') return false
+    throw error
+  }
+}
 
 /** The disk as it is. The only code that touches native packages. */
 export const realFiles: Files = {
@@ -55,27 +100,53 @@ export const realFiles: Files = {
   open: path => fs.openSync(path, fs.constants.O_RDWR | fs.constants.O_CREAT, 0o644),
   close: fs.closeSync,
   sizeOf: fd => fs.fstatSync(fd).size,
-  allocatedBytes: fd => fs.fstatSync(fd).blocks * 512,
   truncate: fs.ftruncateSync,
   read: (fd, target, position) => fs.readSync(fd, target, 0, target.length, position),
   write: fs.writeSync,
   readAsync: async (fd, target, position) => (await read(fd, target, 0, target.length, position)).bytesRead,
+  nextData(fd, position) {
+    fsExt ??= native<FsExt>('fs-ext')
+    try {
+      return fsExt.seekSync(fd, position, SEEK_DATA)
+    } catch (error) {
+      // A file system that knows no holes says EINVAL: then everything is data.
+      return (error as NodeJS.ErrnoException).code === 'ENXIO' ? -1 : position
+    }
+  },
   sync: fdatasync,
+  async syncDirectory(path) {
+    const directory = await fs.promises.open(path, 'r')
+    try {
+      await directory.sync()
+    } finally {
+      await directory.close()
+    }
+  },
   map(fd, sizeBytes, writable) {
     mmap ??= native<Mmap>('mmap-io')
     const protection = writable ? mmap.PROT_READ | mmap.PROT_WRITE : mmap.PROT_READ
     const bytes = mmap.map(sizeBytes, protection, mmap.MAP_SHARED, fd, 0)
+    mappedFiles++
+    unmapped.register(bytes.buffer, undefined)
     return { bytes, view: new DataView(bytes.buffer, bytes.byteOffset, bytes.length) }
   },
-  lock(fd) {
+  async lock(path) {
+    if (fs.existsSync(path) && locked.has(identityOf(path))) return null
+    const fd = realFiles.open(path)
+    const key = identityOf(path)
+    locked.add(key)
+    const release = () => {
+      locked.delete(key)
+      fs.closeSync(fd)
+    }
     try {
-      native<FsExt>('fs-ext').flockSync(fd, 'exnb')
-      return true
+      if (await takeLocks(fd)) return release
     } catch (error) {
-      const { code } = error as NodeJS.ErrnoException
-      if (code === 'EAGAIN' || code === 'EWOULDBLOCK') return false
+      release()
       throw error
     }
+    release()
+    return null
   },
   rename: fs.renameSync,
   remove: path => fs.rmSync(path, { force: true }),
