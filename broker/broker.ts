@@ -31,6 +31,7 @@ import { registerRelayRequests } from './processors/relay.ts'
 import { registerResetRequests } from './processors/reset.ts'
 import { SendProcessor } from './processors/send.ts'
 import { registerSendBackRequest } from './processors/send-back.ts'
+import { registerSettingsRequests } from './processors/settings.ts'
 import { registerStatisticsRequests } from './processors/statistics.ts'
 import { registerTopicRequests } from './processors/topics.ts'
 import { QueueLocks } from './queue-locks.ts'
@@ -185,6 +186,7 @@ export class Broker {
     registerStatisticsRequests(this)
     registerResetRequests(this)
     registerRelayRequests(this)
+    registerSettingsRequests(this)
   }
 
   private schedule(): void {
@@ -194,6 +196,9 @@ export class Broker {
         this.nameServers.registerAll()
       )
     scheduler.every('expire clients', CLIENT_EXPIRY_CHECK_MS, () => this.clients.expire(CLIENT_EXPIRY_MS))
+    scheduler.every('delete old files', this.store.options.cleanResourceIntervalMs, async () => {
+      await this.store.cleanUp()
+    })
   }
 
   /** RocketMQ's slaves and old clients come to `listenPort - 2`. */

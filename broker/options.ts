@@ -65,8 +65,12 @@ export interface BrokerOptions {
   regionId: string
   /** Whether clients shall trace. Default: true. */
   traceOn: boolean
-  /** Keys that UPDATE_BROKER_CONFIG refuses. */
+  /** Keys that UPDATE_BROKER_CONFIG refuses, separated by `;`. */
   configBlackList: string
+  /** The file that settings changed by UPDATE_BROKER_CONFIG are written to; null keeps them in memory. Default: null. */
+  brokerConfigPath: string | null
+  /** Values of keys that have no effect here, as the file gave them; GET_BROKER_CONFIG prints them back. Default: none. */
+  inertSettings: Record<string, string>
   validateSystemTopicWhenUpdateTopic: boolean
   /** Settings of the store; storeHost and messageDelayLevel included. */
   store: Partial<StoreOptions>
@@ -112,6 +116,8 @@ export const brokerDefaults: Readonly<Omit<BrokerOptions, 'storePathRootDir' | '
   regionId: 'DefaultRegion',
   traceOn: true,
   configBlackList: 'configBlackList;brokerConfigPath',
+  brokerConfigPath: null,
+  inertSettings: Object.freeze({}),
   validateSystemTopicWhenUpdateTopic: true,
   store: Object.freeze({}),
   log: silentLog

@@ -1,6 +1,6 @@
 import { homedir } from 'node:os'
 import { join } from 'node:path'
-import { readSettings, type Settings, settingsText } from '../net/index.ts'
+import { defaultOnly, readSettings, type Settings, settingsText, withoutEffect } from '../net/index.ts'
 import type { NameServerOptions } from './options.ts'
 
 const ONE_LOOP = 'one event loop serves all requests; there are no pools and queues to size'
@@ -10,7 +10,11 @@ const NO_CONTROLLER = 'there is no controller in the NameServer'
 /** All keys of namesrv.conf: NamesrvConfig, NettyServerConfig. */
 export const namesrvSettings = {
   listenPort: { default: 9876, option: 'listenPort', range: [0, 65_535], note: 'The port; 0 takes a free one.' },
-  bindAddress: { default: '0.0.0.0', option: 'listenHost', note: 'The address to listen on. Without it: 127.0.0.1.' },
+  bindAddress: {
+    default: '0.0.0.0',
+    option: 'listenHost',
+    note: 'The address to listen on; 0.0.0.0 opens it to the network.'
+  },
   kvConfigPath: {
     default: join('~', 'namesrv', 'kvConfig.json'),
     option: 'kvConfigPath',
@@ -63,7 +67,7 @@ export const namesrvSettings = {
     option: 'configBlackList',
     note: 'Keys that updateNamesrvConfig refuses, separated by ;.'
   },
-  ...inert(ONE_LOOP, {
+  ...withoutEffect(ONE_LOOP, {
     clientRequestThreadPoolNums: 8,
     clientRequestThreadPoolQueueCapacity: 50_000,
     defaultThreadPoolNums: 16,
@@ -76,7 +80,7 @@ export const namesrvSettings = {
     serverSelectorThreads: 3,
     serverWorkerThreads: 8
   }),
-  ...inert(NODE_SOCKETS, {
+  ...withoutEffect(NODE_SOCKETS, {
     serverPooledByteBufAllocatorEnable: true,
     serverSocketBacklog: 1024,
     serverSocketRcvBufSize: 0,
@@ -85,13 +89,13 @@ export const namesrvSettings = {
     writeBufferHighWaterMark: 0,
     writeBufferLowWaterMark: 0
   }),
-  ...inert(NO_CONTROLLER, { enableControllerInNamesrv: false }),
-  ...inert('a NameServer asks no other product environment', { clusterTest: false, productEnvName: 'center' }),
-  ...inert('the NameServer stops in order whenever it is asked to, without a time of grace', {
+  ...defaultOnly(NO_CONTROLLER, { enableControllerInNamesrv: false }),
+  ...withoutEffect('a NameServer asks no other product environment', { clusterTest: false, productEnvName: 'center' }),
+  ...withoutEffect('the NameServer stops in order whenever it is asked to, without a time of grace', {
     enableShutdownGracefully: false,
     shutdownWaitTimeSeconds: 30
   }),
-  ...inert('there is no home to read further files from', { rocketmqHome: '' })
+  ...withoutEffect('there is no home to read further files from', { rocketmqHome: '' })
 } satisfies Settings
 
 /**
@@ -109,11 +113,4 @@ export const nameServerConfigText = (options: NameServerOptions): string => sett
 
 function flag(option: keyof NameServerOptions, preset: boolean, note: string) {
   return { default: preset, option, dynamic: true, note } as const
-}
-
-/** Keys without an effect, all for one reason. */
-function inert<K extends string>(note: string, defaults: Record<K, boolean | number | string>) {
-  return Object.fromEntries(
-    Object.entries<boolean | number | string>(defaults).map(([key, preset]) => [key, { default: preset, note }])
-  ) as Record<K, { default: boolean | number | string; note: string }>
 }

@@ -15,8 +15,6 @@ import { registerSettingsProcessors } from './processors/settings.ts'
 import { registerTopicProcessors } from './processors/topics.ts'
 import { type MinBrokerIdChange, RouteTable } from './route-table.ts'
 
-const LOOPBACK = /^(127\.|::1$|localhost$)/
-
 /** What the processors work on. */
 export interface NameServerState {
   /** Read at every use: some change while the server runs. */
@@ -40,7 +38,6 @@ export class NameServer {
 
   constructor(options: Partial<NameServerOptions> = {}) {
     const complete = { ...nameServerDefaults, ...options }
-    complete.inertSettings = { ...complete.inertSettings }
     const kv = new KvConfig(complete.kvConfigPath)
     const routes = new RouteTable(complete, topic => kv.get(ORDER_TOPIC_NAMESPACE, topic))
     routes.onMinBrokerIdChange = change => this.tellMinBrokerId(change)
@@ -71,8 +68,6 @@ export class NameServer {
     this.state.startedMs = Date.now()
     this.listening = host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
     options.log.info({ address: this.listening }, 'the NameServer listens')
-    if (!LOOPBACK.test(host))
-      options.log.warn({ host }, 'the NameServer is open to the network, and whoever reaches it may change it')
   }
 
   /** Ends all connections, and lets what is being written reach the disk. */

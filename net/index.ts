@@ -50,6 +50,7 @@ export { RemotingServer, type RemotingServerOptions, serverDefaults } from './se
 export {
   allowedValues,
   type Configurable,
+  defaultOnly,
   mergeProperties,
   parseProperties,
   readSettings,
@@ -57,5 +58,6 @@ export {
   type Settings,
   settingsText,
   settingValue,
-  updateSettings
+  updateSettings,
+  withoutEffect
 } from './settings.ts'

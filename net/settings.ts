@@ -1,13 +1,13 @@
 import { readFileSync } from 'node:fs'
-import { parse, parseLines, stringify } from 'dot-properties'
+import { parseLines, stringify } from 'dot-properties'
 import { NetError } from './errors.ts'
 
 // Configuration as Java has it: property files, and the same text as the body of requests 25, 26, 318 and 319.
 
 /** One key. Its type is that of its default. */
 export interface Setting {
-  /** RocketMQ's default, which holds here unless `option` has another. */
-  readonly default: boolean | number | string
+  /** RocketMQ's default, which holds here unless `option` has another; null is a text that is not set. */
+  readonly default: boolean | number | string | null
   /** Where the value goes, as `store.flushIntervalCommitLogMs`. A key without an option has no effect. */
   readonly option?: string
   /** What one unit of the key is in the option. Default: 1. */
@@ -16,6 +16,10 @@ export interface Setting {
   readonly range?: readonly [number, number]
   /** The words that are allowed. Default: any text. */
   readonly words?: readonly string[]
+  /** What a text has to look like, and how to say so. */
+  readonly form?: { readonly pattern: RegExp; readonly text: string }
+  /** Whether the default is the only value allowed, for the reason that `note` gives. */
+  readonly only?: boolean
   /** Whether a request can change it while the process runs. */
   readonly dynamic?: boolean
   /** What it does; of a key without an option, why it does nothing. */
@@ -23,6 +27,19 @@ export interface Setting {
 }
 
 export type Settings = Readonly<Record<string, Setting>>
+
+/** Keys that have no effect, all for one reason; a value other than the default is warned of. */
+export const withoutEffect = <K extends string>(note: string, defaults: Record<K, Setting['default']>) =>
+  settingsOf({ note }, defaults)
+
+/** Keys that only their default is allowed for, as what another value promises would not hold. */
+export const defaultOnly = <K extends string>(note: string, defaults: Record<K, Setting['default']>) =>
+  settingsOf({ note, only: true }, defaults)
+
+function settingsOf<K extends string>(all: Omit<Setting, 'default'>, defaults: Record<K, Setting['default']>) {
+  const entries = Object.entries<Setting['default']>(defaults)
+  return Object.fromEntries(entries.map(([key, preset]) => [key, { default: preset, ...all }])) as Record<K, Setting>
+}
 
 /** Options that settings are read into. */
 export interface Configurable {
@@ -66,7 +83,9 @@ export function readSettings(settings: Settings, path: string): { options: objec
 export function settingsText(settings: Settings, options: Pick<Configurable, 'inertSettings'>): string {
   return Object.keys(settings)
     .sort()
-    .map(key => `${key}=${settingValue(settings[key]!, key, options)}\n`)
+    .map(key => [key, settingValue(settings[key]!, key, options)])
+    .filter(([, value]) => value !== null)
+    .map(([key, value]) => `${key}=${value}\n`)
     .join('')
 }
 
@@ -124,44 +143,55 @@ export function mergeProperties(text: string, changes: ReadonlyMap<string, strin
 export function parseProperties(text: string): Map<string, string> {
   const bad = /(?<!\\)(?:\\\\)*\\u(?![0-9a-fA-F]{4})/.exec(text.replace(/^[ \t\f]*[#!].*$/gm, ''))
   if (bad !== null) throw new Error('a \\u without four digits behind it')
-  return new Map(Object.entries(parse(text)).map(([key, value]) => [key.trim(), String(value).trim()]))
+  const pairs = parseLines(text).filter(line => Array.isArray(line))
+  return new Map(pairs.map(([key = '', value = '']) => [key.trim(), value.trim()]))
 }
 
-/** The value that holds for a key, as text. */
-export function settingValue(setting: Setting, key: string, options: Pick<Configurable, 'inertSettings'>): string {
-  if (setting.option === undefined) return options.inertSettings[key] ?? String(setting.default)
-  let value: unknown = options
-  for (const name of setting.option.split('.')) value = (value as Record<string, unknown> | undefined)?.[name]
-  if (value === undefined || value === null) return String(setting.default)
-  return String(typeof value === 'number' ? value / (setting.scale ?? 1) : value)
+/** The value that holds for a key, as text; null when it is not set. */
+export function settingValue(
+  setting: Setting,
+  key: string,
+  options: Pick<Configurable, 'inertSettings'>
+): string | null {
+  let value: unknown = options.inertSettings[key]
+  if (setting.option !== undefined) {
+    value = options
+    for (const name of setting.option.split('.')) value = (value as Record<string, unknown> | undefined)?.[name]
+    if (typeof value === 'number') value /= setting.scale ?? 1
+  }
+  value ??= setting.default
+  return value === null ? null : String(value)
 }
 
 /** What may stand for a key, in words. */
-export function allowedValues({ default: preset, range, words }: Setting): string {
+export function allowedValues({ default: preset, form, note, only, range, words }: Setting): string {
+  if (only) return `${preset ?? 'nothing'}: ${note}`
   if (typeof preset === 'boolean') return 'true or false'
   if (typeof preset === 'number') {
     const [min, max] = range ?? defaultRange(preset)
     return `a whole number from ${min} to ${max}`
   }
-  return words === undefined ? 'any text' : words.join(', ')
+  return form?.text ?? words?.join(', ') ?? 'any text'
 }
 
 function readValue(setting: Setting, key: string, text: string, file: string): boolean | number | string {
-  const { default: preset, words } = setting
+  const { default: preset, form, only, words } = setting
   const bad = () => new NetError('CONFIG_BAD_VALUE', { file, key, value: text, allowed: allowedValues(setting) })
-  if (typeof preset === 'boolean') {
-    if (!/^(true|false)$/i.test(text)) throw bad()
-    return text.toLowerCase() === 'true'
+  const value = typeof preset === 'boolean' ? readBoolean(text) : typeof preset === 'number' ? readNumber(text) : text
+  if (value === undefined || (only && value !== (preset ?? ''))) throw bad()
+  if (typeof value === 'number') {
+    const [min, max] = setting.range ?? defaultRange(preset as number)
+    if (value < min || value > max) throw bad()
   }
-  if (typeof preset === 'number') {
-    const [min, max] = setting.range ?? defaultRange(preset)
-    const value = Number(text)
-    if (!/^[+-]?\d+$/.test(text) || value < min || value > max) throw bad()
-    return value
-  }
-  if (words !== undefined && !words.includes(text)) throw bad()
-  return text
+  if (typeof value === 'string' && ((words && !words.includes(value)) || form?.pattern.test(value) === false))
+    throw bad()
+  return value
 }
+
+const readBoolean = (text: string): boolean | undefined =>
+  /^(true|false)$/i.test(text) ? text.toLowerCase() === 'true' : undefined
+
+const readNumber = (text: string): number | undefined => (/^[+-]?\d+$/.test(text) ? Number(text) : undefined)
 
 const MAX_INT = 2_147_483_647
 /** Negative numbers only where RocketMQ itself has one. */
@@ -172,14 +202,15 @@ const defaultRange = (preset: number): readonly [number, number] => [
 
 function write(options: object, key: string, setting: Setting, value: boolean | number | string, text: string): void {
   if (setting.option === undefined) {
-    ;(options as Configurable).inertSettings[key] = text
+    const { inertSettings } = options as Configurable
+    ;(options as Configurable).inertSettings = { ...inertSettings, [key]: text }
     return
   }
   const path = setting.option.split('.')
   const last = path.pop()!
   let target = options as Record<string, unknown>
   for (const name of path) {
-    target[name] ??= {}
+    if (target[name] === undefined || Object.isFrozen(target[name])) target[name] = { ...(target[name] as object) }
     target = target[name] as Record<string, unknown>
   }
   target[last] = typeof value === 'number' ? value * (setting.scale ?? 1) : value
