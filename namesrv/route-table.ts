@@ -8,9 +8,9 @@ import {
   type TopicQueueMapping
 } from './registration.ts'
 
-export const MASTER_ID = 0
-export const PERM_READ = 4
-export const PERM_WRITE = 2
+const MASTER_ID = 0
+const PERM_READ = 4
+const PERM_WRITE = 2
 /** The topic by whose route brokers learn of the members of their group; it always shows them as they are. TopicValidator */
 const MEMBER_TOPIC_PREFIX = 'rmq_sys_SYNC_BROKER_MEMBER_'
 const DEFAULT_TIMEOUT_MS = 120_000
@@ -76,7 +76,7 @@ interface Topic {
 export type RouteForm = 'standard' | 'java'
 
 /** Who registers. RegisterBrokerRequestHeader */
-export interface BrokerIdentity {
+interface BrokerIdentity {
   brokerName: string
   brokerAddr: string
   clusterName: string
@@ -89,7 +89,7 @@ export interface BrokerIdentity {
 }
 
 /** What became of a registration: `outdated` when another address holds the id with a newer state, `unknown` when a single topic comes from a broker that has not registered yet. */
-export type RegisterResult = 'registered' | 'outdated' | 'unknown'
+type RegisterResult = 'registered' | 'outdated' | 'unknown'
 
 /** The smallest id of a group has changed; `notify` has the addresses to tell. NotifyMinBrokerIdChangeRequestHeader */
 export interface MinBrokerIdChange {
