@@ -145,6 +145,15 @@ export function registerStatisticsRequests(broker: Broker): void {
     return response(ResponseCode.SUCCESS, null, null, body)
   })
 
+  // AdminBrokerProcessor#deleteExpiredCommitLog: the next clean-ups do it
+  dispatcher.register(RequestCode.DELETE_EXPIRED_COMMITLOG, () => {
+    broker.store.requestCleanUp()
+    return response(ResponseCode.SUCCESS)
+  })
+
+  // AdminBrokerProcessor#cleanExpiredConsumeQueue: they went with the CommitLog files that they spoke of
+  dispatcher.register(RequestCode.CLEAN_EXPIRED_CONSUMEQUEUE, () => response(ResponseCode.SUCCESS))
+
   // AdminBrokerProcessor#cleanUnusedTopic
   dispatcher.register(RequestCode.CLEAN_UNUSED_TOPIC, () => {
     for (const topic of broker.store.topics()) {
@@ -215,7 +224,7 @@ async function runtimeInfo(broker: Broker): Promise<Map<string, string>> {
     putMessageTimesTotal: puts.count,
     putMessageSizeTotal: puts.bytes,
     putMessageAverageSize: doubleText(puts.count === 0 ? 0 : puts.bytes / puts.count),
-    putMessageFailedTimes: 0,
+    putMessageFailedTimes: store.statistics.failedPutCount,
     putMessageEntireTimeMax: 0,
     putMessageDistributeTime: PUT_TIMES.split(' ')
       .map(step => `[${step}]:0 `)
