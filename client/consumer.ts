@@ -339,6 +339,7 @@ export abstract class Consumer implements ConsumerMember, PullOwner {
       await this.rebalancer.runNow()
     } catch (error) {
       this.state = 'closed'
+      await this.rebalancer.close()
       await this.instance.close()
       throw error
     }
