@@ -26,7 +26,7 @@ const DIFFERENT: readonly { why: string; holds: (theirs: RecordedFrame, ours: Re
     why: 'timer messages, SQL filters, transactions, pop and recall are not served',
     holds: (_, { code, remark }) =>
       (code === ResponseCode.REQUEST_CODE_NOT_SUPPORTED &&
-        /request type (25|37|370|20005\d) not supported/.test(remark!)) ||
+        /request type (37|370|20005\d) not supported/.test(remark!)) ||
       (code === SYSTEM_ERROR && /accurate timer message is not enabled|by SQL92$/.test(remark!))
   },
   {
