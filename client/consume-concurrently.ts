@@ -1,6 +1,6 @@
 import { ConsumeService, type ConsumeServiceOptions, type Outcome } from './consume-service.ts'
 import type { Message } from './message.ts'
-import type { Cached, ProcessQueue } from './process-queue.ts'
+import { type Cached, type ProcessQueue, RETURNING } from './process-queue.ts'
 
 /** A message that cannot be sent back is consumed again after so long. ConsumeMessageConcurrentlyService#submitConsumeRequestLater */
 const CONSUME_AGAIN_MS = 5000
@@ -55,7 +55,9 @@ export class ConcurrentConsumption extends ConsumeService {
   }
 
   private fail(cache: ProcessQueue, entry: Cached, delayLevel: number): void {
-    if (entry.done) return
+    // One that was sent back already because its listener took too long.
+    if (entry.done || entry.startedMs === RETURNING) return
+    entry.startedMs = RETURNING
     if (this.host.broadcasting) {
       const { messageId } = entry.message
       this.options.log.warn({ queue: cache.queue, messageId }, 'a broadcast message failed; it does not come again')

@@ -3,11 +3,12 @@ import { type Message, type MessageQueue, queueKey } from './message.ts'
 /** A pulled message until it is consumed. */
 export interface Cached {
   readonly message: Message
-  /** When its listener was called last, ms; 0 while it waits. */
+  /** When its listener was called last, ms; 0 while it waits, RETURNING while it is sent back. */
   startedMs: number
   done: boolean
 }
 
+export const RETURNING = -1
 const COMPACT_FROM = 1024
 
 /**
