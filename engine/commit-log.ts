@@ -13,6 +13,7 @@ import {
 import type { Clock } from './clock.ts'
 import type { ConsumeQueue } from './consume-queue.ts'
 import type { ConsumeQueueStore } from './consume-queue-store.ts'
+import type { DerivedWrites } from './derived-writes.ts'
 import type { Log } from './log.ts'
 import type { MappedFileQueue } from './mapped-file.ts'
 import type { StoreOptions } from './options.ts'
@@ -41,8 +42,6 @@ interface PendingPut {
 
 /** What happens behind the log: derived files, and whoever waits for messages. */
 export interface LogFollower {
-  /** Why it cannot follow now; then nothing is put. */
-  readonly failure: string | null
   /** Records up to `endOffset` may be seen; those from `base` on are in `bytes[0, length)` too. */
   follow(endOffset: number, bytes: Buffer | null, view: DataView | null, base: number): void
 }
@@ -75,6 +74,7 @@ export class CommitLog {
   private readonly clock: Clock
   private readonly log: Log
   private readonly queues: ConsumeQueueStore
+  private readonly derived: DerivedWrites
   private readonly follower: LogFollower
   private readonly buffer: Buffer
   private readonly view: DataView
@@ -107,12 +107,14 @@ export class CommitLog {
     log: Log,
     segments: MappedFileQueue,
     queues: ConsumeQueueStore,
+    derived: DerivedWrites,
     follower: LogFollower
   ) {
     this.options = options
     this.clock = clock
     this.log = log
     this.queues = queues
+    this.derived = derived
     this.follower = follower
     this.segments = segments
     const bytes = options.maxMessageSizeBytes + RECORD_OVERHEAD_BYTES + MAX_GATHERED_BYTES + BLANK_BYTES
@@ -232,13 +234,13 @@ export class CommitLog {
 
   /** Why nothing is put now; null when it is. */
   get unwritableReason(): string | null {
-    return this.failure ?? this.refusal ?? this.follower.failure
+    return this.failure ?? this.refusal ?? this.derived.failure
   }
 
   private refusedByState(waiter: PutWaiter): boolean {
     const { failure } = this
     const mayTryAgain = failure !== null && !this.flushFailed && this.clock.now() >= this.retryAtMs
-    const reason = mayTryAgain ? (this.refusal ?? this.follower.failure) : this.unwritableReason
+    const reason = mayTryAgain ? (this.refusal ?? this.derived.failure) : this.unwritableReason
     if (reason !== null) this.refuse(waiter, PutStatus.SERVICE_NOT_AVAILABLE, reason)
     return reason !== null
   }

@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import { ConsumeQueue } from './consume-queue.ts'
 import { ConsumeQueueExtension } from './consume-queue-extension.ts'
+import type { DerivedWrites } from './derived-writes.ts'
 import type { Files } from './files.ts'
 import type { Log } from './log.ts'
 import { MappedFileQueue } from './mapped-file.ts'
@@ -18,6 +19,7 @@ interface QueueFiles {
   /** Of RocketMQ's ConsumeQueue extension. */
   extensionDir: string
   extensionFileSizeBytes: number
+  writes: DerivedWrites
   log: Log
 }
 
@@ -67,9 +69,9 @@ export class ConsumeQueueStore {
     }
     let queue = queues.get(queueId)
     if (queue === undefined) {
-      const { files, openFiles, dir, fileSizeBytes, log } = this.parts
+      const { files, openFiles, dir, fileSizeBytes, writes, log } = this.parts
       const segments = new MappedFileQueue(files, openFiles, join(dir, topic, String(queueId)), fileSizeBytes)
-      queue = new ConsumeQueue(topic, queueId, segments, log)
+      queue = new ConsumeQueue(topic, queueId, segments, writes, log)
       queues.set(queueId, queue)
     }
     return queue
@@ -98,6 +100,11 @@ export class ConsumeQueueStore {
     this.topics.delete(topic)
     this.parts.files.removeDirectory(join(this.parts.dir, topic))
     this.parts.files.removeDirectory(join(this.parts.extensionDir, topic))
+  }
+
+  /** Writes the units that are only in memory. Throws what the disk says. */
+  writeOut(): void {
+    for (const queue of this.all()) queue.writeOut()
   }
 
   async flush(): Promise<void> {

@@ -1,4 +1,4 @@
-/** A file in memory: reads and, if mapped so, writes go to the page cache without a system call. */
+/** A file in memory: reads go to the page cache without a system call. */
 export interface MappedBytes {
   readonly bytes: Buffer
   readonly view: DataView
@@ -33,7 +33,8 @@ export interface Files {
   sync(fd: number): Promise<void>
   /** Makes the names in a directory durable: files that were created, renamed or removed. */
   syncDirectory(path: string): Promise<void>
-  map(fd: number, sizeBytes: number, writable: boolean): MappedBytes
+  /** Maps for reading. What is written to the file afterwards is seen. */
+  map(fd: number, sizeBytes: number): MappedBytes
   /** Takes the exclusive lock of a file, against Skylark's processes and RocketMQ's; returns what gives it back, null when another has it. */
   lock(path: string): Promise<(() => void) | null>
   rename(from: string, to: string): void

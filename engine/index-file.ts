@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict'
-import { layout, readI64, writeI64 } from '../message/index.ts'
+import { layout, readI64, viewOf, writeI64 } from '../message/index.ts'
+import type { DerivedWrites } from './derived-writes.ts'
 import type { MappedFile } from './mapped-file.ts'
+import { UnitFile } from './unit-file.ts'
 
 const HEADER = layout({
   beginTimestamp: 'i64',
@@ -14,48 +16,56 @@ assert.equal(HEADER.bytes, 40) // IndexHeader#INDEX_HEADER_SIZE
 const ENTRY = layout({ keyHash: 'i32', physicalOffset: 'i64', timeDiffS: 'i32', previous: 'i32' })
 assert.equal(ENTRY.bytes, 20) // IndexFile#indexSize
 const SLOT_BYTES = 4
+/** Slots are written in pieces of so many bytes, if anything in a piece changed. */
+const PIECE_BYTES = 4096
 
 export const indexFileBytes = (slots: number, entries: number): number =>
   HEADER.bytes + slots * SLOT_BYTES + entries * ENTRY.bytes
 
 /**
  * A hash table on disk: header, slots, entries. A slot names the newest entry of its chain, an entry the one before it;
- * entry 0 is never used. IndexFile
+ * entry 0 is never used. While entries are added, the slots are in memory. IndexFile
  */
 export class IndexFile {
   readonly name: string
-  private readonly file: MappedFile
-  private readonly slots: number
-  private readonly capacity: number
+  beginTimestamp = 0
+  endTimestamp = 0
+  beginPhysicalOffset = 0
+  endPhysicalOffset = 0
+  private hashSlotCount = 0
 
-  constructor(file: MappedFile, name: string, slots: number, capacity: number) {
+  private readonly file: MappedFile
+  private readonly entries: UnitFile
+  private readonly slotCount: number
+  private readonly capacity: number
+  private slots: DataView | null = null
+  /** By piece, whether slots in it differ from the file's. */
+  private readonly changedSlots: Uint8Array
+  private changed = false
+
+  constructor(file: MappedFile, name: string, slotCount: number, capacity: number, writes: DerivedWrites) {
     this.name = name
     this.file = file
-    this.slots = slots
+    this.slotCount = slotCount
     this.capacity = capacity
+    this.changedSlots = new Uint8Array(Math.ceil((slotCount * SLOT_BYTES) / PIECE_BYTES))
+    this.entries = new UnitFile(
+      {
+        unitBytes: ENTRY.bytes,
+        fileUnits: capacity,
+        fileStart: () => 0,
+        find: () => file,
+        create: () => file,
+        position: entry => indexFileBytes(slotCount, entry)
+      },
+      writes
+    )
+    this.entries.reset(1)
   }
 
-  private get view(): DataView {
-    return this.file.writableMap.view
-  }
-  get beginTimestamp(): number {
-    return readI64(this.view, HEADER.at.beginTimestamp)
-  }
-  get endTimestamp(): number {
-    return readI64(this.view, HEADER.at.endTimestamp)
-  }
-  get beginPhysicalOffset(): number {
-    return readI64(this.view, HEADER.at.beginPhysicalOffset)
-  }
-  get endPhysicalOffset(): number {
-    return readI64(this.view, HEADER.at.endPhysicalOffset)
-  }
   /** Number of the next entry: one more than there are. */
   get indexCount(): number {
-    return Math.max(1, this.view.getInt32(HEADER.at.indexCount))
-  }
-  private get hashSlotCount(): number {
-    return this.view.getInt32(HEADER.at.hashSlotCount)
+    return this.entries.end
   }
   get isEmpty(): boolean {
     return this.indexCount <= 1
@@ -64,65 +74,78 @@ export class IndexFile {
     return this.indexCount >= this.capacity
   }
 
-  private slotAt(keyHash: number): number {
-    return HEADER.bytes + (keyHash % this.slots) * SLOT_BYTES
+  /** Reads the header. */
+  load(): void {
+    const header = Buffer.alloc(HEADER.bytes)
+    this.file.read(header, 0)
+    const view = viewOf(header)
+    this.beginTimestamp = readI64(view, HEADER.at.beginTimestamp)
+    this.endTimestamp = readI64(view, HEADER.at.endTimestamp)
+    this.beginPhysicalOffset = readI64(view, HEADER.at.beginPhysicalOffset)
+    this.endPhysicalOffset = readI64(view, HEADER.at.endPhysicalOffset)
+    this.hashSlotCount = view.getInt32(HEADER.at.hashSlotCount)
+    this.entries.reset(Math.min(Math.max(1, view.getInt32(HEADER.at.indexCount)), this.capacity))
   }
 
-  private entryAt(entry: number): number {
-    return HEADER.bytes + this.slots * SLOT_BYTES + entry * ENTRY.bytes
+  /** A new file begins with the end of the file before it; its first entry overwrites that. */
+  begin(previous: IndexFile): void {
+    this.beginTimestamp = previous.endTimestamp
+    this.endTimestamp = previous.endTimestamp
+    this.beginPhysicalOffset = previous.endPhysicalOffset
+    this.endPhysicalOffset = previous.endPhysicalOffset
+    this.changed = true
   }
 
-  /** Presets the header of a new file from the end of the file before it; zeros without one. */
-  begin(timestamp: number, physicalOffset: number): void {
-    this.file.makeReal(0, HEADER.bytes)
-    const { view } = this
-    writeI64(view, HEADER.at.beginTimestamp, timestamp)
-    writeI64(view, HEADER.at.beginPhysicalOffset, physicalOffset)
-    view.setInt32(HEADER.at.hashSlotCount, 0)
-    this.setEnd(timestamp, physicalOffset, 1)
-  }
-
-  private setEnd(timestamp: number, physicalOffset: number, indexCount: number): void {
-    const { view } = this
-    writeI64(view, HEADER.at.endTimestamp, timestamp)
-    writeI64(view, HEADER.at.endPhysicalOffset, physicalOffset)
-    view.setInt32(HEADER.at.indexCount, indexCount)
-  }
-
-  /** Adds an entry; the file must not be full. Throws what the disk says, and has then changed nothing. IndexFile#putKey */
-  put(keyHash: number, physicalOffset: number, storeTimestamp: number): void {
-    const { view, file } = this
-    const entry = this.indexCount
-    const slotAt = this.slotAt(keyHash)
-    const entryAt = this.entryAt(entry)
-    file.makeReal(0, HEADER.bytes)
-    file.makeReal(entryAt, ENTRY.bytes)
-    file.makeReal(slotAt, SLOT_BYTES)
-    let previous = view.getInt32(slotAt)
-    if (previous <= 0 || previous >= entry) previous = 0
-    const begin = this.beginTimestamp
-    const seconds = begin <= 0 ? 0 : Math.trunc((storeTimestamp - begin) / 1000)
-    view.setInt32(entryAt + ENTRY.at.keyHash, keyHash)
-    writeI64(view, entryAt + ENTRY.at.physicalOffset, physicalOffset)
-    view.setInt32(entryAt + ENTRY.at.timeDiffS, Math.min(Math.max(seconds, 0), 0x7fff_ffff))
-    view.setInt32(entryAt + ENTRY.at.previous, previous)
-    view.setInt32(slotAt, entry)
-    if (entry === 1) {
-      writeI64(view, HEADER.at.beginPhysicalOffset, physicalOffset)
-      writeI64(view, HEADER.at.beginTimestamp, storeTimestamp)
+  private get slotTable(): DataView {
+    if (this.slots === null) {
+      const bytes = Buffer.alloc(this.slotCount * SLOT_BYTES)
+      if (!this.isEmpty) this.file.read(bytes, HEADER.bytes)
+      this.slots = viewOf(bytes)
     }
-    if (previous === 0) view.setInt32(HEADER.at.hashSlotCount, this.hashSlotCount + 1)
-    this.setEnd(storeTimestamp, physicalOffset, entry + 1)
+    return this.slots
+  }
+
+  private setSlot(slots: DataView, slot: number, entry: number): void {
+    slots.setInt32(slot * SLOT_BYTES, entry)
+    this.changedSlots[Math.floor((slot * SLOT_BYTES) / PIECE_BYTES)] = 1
+  }
+
+  /** Adds an entry; the file must not be full. IndexFile#putKey */
+  put(keyHash: number, physicalOffset: number, storeTimestamp: number): void {
+    const slots = this.slotTable
+    const entry = this.indexCount
+    const slot = keyHash % this.slotCount
+    let previous = slots.getInt32(slot * SLOT_BYTES)
+    if (previous <= 0 || previous >= entry) previous = 0
+    const seconds = this.beginTimestamp <= 0 ? 0 : Math.trunc((storeTimestamp - this.beginTimestamp) / 1000)
+    const at = this.entries.add()
+    const { view } = this.entries
+    view.setInt32(at + ENTRY.at.keyHash, keyHash)
+    writeI64(view, at + ENTRY.at.physicalOffset, physicalOffset)
+    view.setInt32(at + ENTRY.at.timeDiffS, Math.min(Math.max(seconds, 0), 0x7fff_ffff))
+    view.setInt32(at + ENTRY.at.previous, previous)
+    this.entries.end++
+    this.setSlot(slots, slot, entry)
+    if (previous === 0) this.hashSlotCount++
+    if (entry === 1) {
+      this.beginPhysicalOffset = physicalOffset
+      this.beginTimestamp = storeTimestamp
+    }
+    this.endTimestamp = storeTimestamp
+    this.endPhysicalOffset = physicalOffset
+    this.changed = true
   }
 
   /** Adds the physical offsets filed under a hash, newest first, until `found` holds `maxCount`. IndexFile#selectPhyOffset */
-  collect(keyHash: number, beginMs: number, endMs: number, maxCount: number, found: number[]): void {
-    if (this.beginTimestamp > endMs || this.endTimestamp < beginMs) return
-    const { view } = this
+  async collect(keyHash: number, beginMs: number, endMs: number, maxCount: number, found: number[]): Promise<void> {
+    if (this.isEmpty || this.beginTimestamp > endMs || this.endTimestamp < beginMs) return
     const count = this.indexCount
-    let entry = view.getInt32(this.slotAt(keyHash))
+    let entry = await this.newestOf(keyHash % this.slotCount)
     while (entry > 0 && entry < count && found.length < maxCount) {
-      const at = this.entryAt(entry)
+      const block = await this.entries.fetch(entry)
+      if (block === null) break
+      const { view } = block
+      const at = (entry - block.start) * ENTRY.bytes
       const seconds = view.getInt32(at + ENTRY.at.timeDiffS)
       const time = this.beginTimestamp + seconds * 1000
       if (seconds < 0 || time < beginMs) break
@@ -135,76 +158,129 @@ export class IndexFile {
     }
   }
 
+  private async newestOf(slot: number): Promise<number> {
+    if (this.slots !== null) return this.slots.getInt32(slot * SLOT_BYTES)
+    const bytes = Buffer.alloc(SLOT_BYTES)
+    await this.file.readAsync(bytes, HEADER.bytes + slot * SLOT_BYTES)
+    return bytes.readInt32BE(0)
+  }
+
   /**
    * Checks header, entries and slots against each other and cuts the file in front of the first record that lies at or
    * behind `limit` or whose entries cannot be true; those are to be filed again. `storeTimeAt` gives a record's store time.
    * False when nothing of the file can be kept.
    */
   repair(limit: number, storeTimeAt: (physicalOffset: number) => number): boolean {
-    const { view } = this
-    const begin = this.beginPhysicalOffset
-    const claimed = Math.min(this.indexCount, this.capacity)
-    const newest = new Int32Array(this.slots)
+    const { entries, slotCount } = this
+    const slots = this.slotTable
+    const newest = new Int32Array(slotCount)
     let usedSlots = 0
-    let last = begin
+    let last = 0
     // The first entry of the record that the loop is at: a record is kept as a whole.
     let first = 1
-    let entry = 1
-    for (; entry < claimed; entry++) {
-      const at = this.entryAt(entry)
-      const keyHash = view.getInt32(at + ENTRY.at.keyHash)
+    let end = 1
+    let isBroken = false
+    for (; end < this.indexCount; end++) {
+      const at = entries.locate(end)
+      const { view } = entries
       const physicalOffset = readI64(view, at + ENTRY.at.physicalOffset)
       if (physicalOffset >= limit) break
-      const slot = keyHash % this.slots
-      if (keyHash < 0 || physicalOffset < last || view.getInt32(at + ENTRY.at.previous) !== newest[slot]) break
-      if (physicalOffset !== last) first = entry
+      const keyHash = view.getInt32(at + ENTRY.at.keyHash)
+      const slot = keyHash % slotCount
+      isBroken = keyHash < 0 || physicalOffset < last || view.getInt32(at + ENTRY.at.previous) !== newest[slot]
+      if (isBroken) break
+      if (physicalOffset !== last) first = end
       last = physicalOffset
       if (newest[slot] === 0) usedSlots++
-      newest[slot] = entry
+      newest[slot] = end
     }
-    const whole = entry === this.indexCount && last === this.endPhysicalOffset && usedSlots === this.hashSlotCount
-    if (whole && this.slotsAre(newest)) return true
     // An entry that cannot be true may have been the next of the record before it, which is then filed again too.
-    const broken = entry < claimed && readI64(view, this.entryAt(entry) + ENTRY.at.physicalOffset) < limit
-    return this.cut(broken ? first : entry, storeTimeAt)
-  }
-
-  private slotsAre(expected: Int32Array): boolean {
-    const { view } = this
-    for (let slot = 0; slot < this.slots; slot++)
-      if (view.getInt32(HEADER.bytes + slot * SLOT_BYTES) !== expected[slot]) return false
+    if (isBroken) end = first
+    const isWhole = end === this.indexCount && last === this.endPhysicalOffset && usedSlots === this.hashSlotCount
+    if (!isWhole && !this.cut(end, newest, storeTimeAt)) return false
+    for (let slot = 0; slot < slotCount; slot++)
+      if (slots.getInt32(slot * SLOT_BYTES) !== newest[slot]) {
+        this.setSlot(slots, slot, newest[slot]!)
+        this.changed = true
+      }
+    if (!this.changed) this.slots = null
     return true
   }
 
-  /** Keeps the entries in front of one, and makes slots and header say so. */
-  private cut(entry: number, storeTimeAt: (physicalOffset: number) => number): boolean {
-    if (entry <= 1) return false
-    const { view, file } = this
-    const newest = new Int32Array(this.slots)
-    let usedSlots = 0
-    for (let each = 1; each < entry; each++) {
-      const slot = view.getInt32(this.entryAt(each) + ENTRY.at.keyHash) % this.slots
-      if (newest[slot] === 0) usedSlots++
-      newest[slot] = each
-    }
-    for (let slot = 0; slot < this.slots; slot++) {
-      const at = HEADER.bytes + slot * SLOT_BYTES
-      if (view.getInt32(at) === newest[slot]) continue
-      file.makeReal(at, SLOT_BYTES)
-      view.setInt32(at, newest[slot]!)
-    }
-    const physicalOffset = readI64(view, this.entryAt(entry - 1) + ENTRY.at.physicalOffset)
+  /** Keeps the entries in front of `end`; `newest` becomes what the slots then hold. */
+  private cut(end: number, newest: Int32Array, storeTimeAt: (physicalOffset: number) => number): boolean {
+    const { entries, slotCount } = this
+    const at = entries.locate(end - 1)
+    if (end <= 1 || at < 0) return false
+    const physicalOffset = readI64(entries.view, at + ENTRY.at.physicalOffset)
     const storeTimestamp = storeTimeAt(physicalOffset)
     if (storeTimestamp < 0) return false
-    file.clearFrom(this.entryAt(entry))
-    file.makeReal(0, HEADER.bytes)
-    view.setInt32(HEADER.at.hashSlotCount, usedSlots)
-    this.setEnd(storeTimestamp, physicalOffset, entry)
+    newest.fill(0)
+    this.hashSlotCount = 0
+    for (let entry = 1; entry < end; entry++) {
+      const slot = entries.view.getInt32(entries.locate(entry) + ENTRY.at.keyHash) % slotCount
+      if (newest[slot] === 0) this.hashSlotCount++
+      newest[slot] = entry
+    }
+    entries.cut(end)
+    this.file.clearFrom(indexFileBytes(slotCount, end))
+    this.endPhysicalOffset = physicalOffset
+    this.endTimestamp = storeTimestamp
+    this.changed = true
     return true
   }
 
+  /** Writes the entries that are only in memory. Throws what the disk says. */
+  writeOut(): void {
+    this.entries.writeOut()
+  }
+
+  /** Makes all entries durable that are there now. */
   async flush(): Promise<void> {
-    if (this.file.dirty) await this.file.sync()
+    if (!this.changed && !this.file.dirty) return
+    this.changed = false
+    try {
+      this.entries.settle()
+      this.writeHeader()
+      await this.writeSlots()
+    } catch (error) {
+      this.changed = true
+      throw error
+    }
+    await this.file.sync()
+    if (this.isFull && !this.changed) this.slots = null
+  }
+
+  private writeHeader(): void {
+    const header = Buffer.alloc(HEADER.bytes)
+    const view = viewOf(header)
+    writeI64(view, HEADER.at.beginTimestamp, this.beginTimestamp)
+    writeI64(view, HEADER.at.endTimestamp, this.endTimestamp)
+    writeI64(view, HEADER.at.beginPhysicalOffset, this.beginPhysicalOffset)
+    writeI64(view, HEADER.at.endPhysicalOffset, this.endPhysicalOffset)
+    view.setInt32(HEADER.at.hashSlotCount, this.hashSlotCount)
+    view.setInt32(HEADER.at.indexCount, this.indexCount)
+    this.file.write(header, 0, header.length, 0)
+  }
+
+  /** Writes the pieces that changed, and gives the loop back now and then. */
+  private async writeSlots(): Promise<void> {
+    const { slots, changedSlots } = this
+    if (slots === null) return
+    const bytes = new Uint8Array(slots.buffer, slots.byteOffset, slots.byteLength)
+    let written = 0
+    for (let piece = 0; piece < changedSlots.length; piece++) {
+      if (changedSlots[piece] === 0) continue
+      changedSlots[piece] = 0
+      const start = piece * PIECE_BYTES
+      try {
+        this.file.write(bytes, start, Math.min(PIECE_BYTES, bytes.length - start), HEADER.bytes + start)
+      } catch (error) {
+        changedSlots[piece] = 1
+        throw error
+      }
+      if (++written % 256 === 0) await new Promise(resolve => setImmediate(resolve))
+    }
   }
 
   close(): void {

@@ -1,5 +1,6 @@
 import { join } from 'node:path'
 import { javaHashCode, javaHashCodeOfBytes } from '../message/index.ts'
+import type { DerivedWrites } from './derived-writes.ts'
 import type { Files } from './files.ts'
 import { IndexFile, indexFileBytes } from './index-file.ts'
 import type { Log } from './log.ts'
@@ -30,6 +31,7 @@ export class KeyIndex {
   private readonly dir: string
   private readonly slots: number
   private readonly capacity: number
+  private readonly writes: DerivedWrites
   private readonly log: Log
 
   constructor(
@@ -37,8 +39,10 @@ export class KeyIndex {
     openFiles: OpenFiles,
     dir: string,
     { maxHashSlotNum, maxIndexNum }: { maxHashSlotNum: number; maxIndexNum: number },
+    writes: DerivedWrites,
     log: Log
   ) {
+    this.writes = writes
     this.files = files
     this.openFiles = openFiles
     this.dir = dir
@@ -53,7 +57,7 @@ export class KeyIndex {
 
   private open(name: string): { file: MappedFile; indexFile: IndexFile } {
     const file = new MappedFile(this.files, this.openFiles, this.dir, name, 0, this.fileBytes)
-    return { file, indexFile: new IndexFile(file, name, this.slots, this.capacity) }
+    return { file, indexFile: new IndexFile(file, name, this.slots, this.capacity, this.writes) }
   }
 
   /** Opens the files, of which those of `expected` must be there. What is behind a missing or misshapen one is removed. */
@@ -67,8 +71,12 @@ export class KeyIndex {
     let broken = false
     for (const { name, sizeBytes } of found) {
       broken ||= sizeBytes !== this.fileBytes || (missing !== undefined && name > missing)
-      if (broken) this.removeBroken(this.open(name).indexFile)
-      else this.list.push(this.open(name).indexFile)
+      const { indexFile } = this.open(name)
+      if (broken) this.removeBroken(indexFile)
+      else {
+        indexFile.load()
+        this.list.push(indexFile)
+      }
     }
   }
 
@@ -152,25 +160,25 @@ export class KeyIndex {
     while (previous !== undefined && timeName(ms) <= previous.name) ms++
     const { file, indexFile } = this.open(timeName(ms))
     file.create([this.dir])
-    indexFile.begin(previous?.endTimestamp ?? 0, previous?.endPhysicalOffset ?? 0)
+    if (previous !== undefined) indexFile.begin(previous)
     this.list.push(indexFile)
     return indexFile
   }
 
   /** Where messages with a key may lie, or with a tag, whose key is `T#tag`: hashes can collide, so each must be looked at. IndexService#queryOffset */
-  query(
+  async query(
     topic: string,
     key: string,
     maxCount: number,
     beginMs: number,
     endMs: number
-  ): { physicalOffsets: number[]; lastUpdateTimestamp: number; lastUpdatePhysicalOffset: number } {
+  ): Promise<{ physicalOffsets: number[]; lastUpdateTimestamp: number; lastUpdatePhysicalOffset: number }> {
     const physicalOffsets: number[] = []
     const hash = positive(javaHashCode(`${topic}#${key}`))
     const limit = Math.min(maxCount, MAX_RESULTS)
-    for (let i = this.list.length - 1; i >= 0 && physicalOffsets.length < limit; i--) {
-      this.list[i]!.collect(hash, beginMs, endMs, limit, physicalOffsets)
-      if (this.list[i]!.beginTimestamp < beginMs) break
+    for (const file of this.list.toReversed()) {
+      await file.collect(hash, beginMs, endMs, limit, physicalOffsets)
+      if (physicalOffsets.length >= limit || file.beginTimestamp < beginMs) break
     }
     const last = this.list.at(-1)
     return {
@@ -191,6 +199,11 @@ export class KeyIndex {
     for (; this.list.length > 1 && this.list[0]!.endPhysicalOffset < minPhysicalOffset; count++)
       this.list.shift()!.remove()
     return count
+  }
+
+  /** Writes the entries that are only in memory. Throws what the disk says. */
+  writeOut(): void {
+    for (const file of this.list) file.writeOut()
   }
 
   /** Makes all entries durable that are there now. */

@@ -25,8 +25,8 @@ const MAGIC_AT = RECORD_HEAD.at.magic
 
 /** What a scan meets, in the order of the log. */
 export interface ScanListener {
-  /** A whole record, at `pos` in `bytes`; the cursor stands on it. False stops the scan. */
-  onRecord(cursor: RecordCursor, bytes: Buffer, physicalOffset: number): boolean
+  /** A whole record; the cursor stands on it in `bytes`. */
+  onRecord(cursor: RecordCursor, bytes: Buffer, physicalOffset: number): void
   /** Bytes [from, to) hold no valid record, but what follows is one. */
   onDamage(from: number, to: number): void
   onProgress(doneBytes: number): void
@@ -98,7 +98,7 @@ export class LogScanner {
         badFrom = -1
         // The listener may move the cursor.
         const { sizeBytes, storeTimestamp } = this.cursor
-        if (!listener.onRecord(this.cursor, this.buffer, startOffset + pos)) return validEnd
+        listener.onRecord(this.cursor, this.buffer, startOffset + pos)
         if (storeTimestamp < this.clock.now() + MAX_AHEAD_MS) this.storeTimestamp = storeTimestamp
         pos += sizeBytes
         validEnd = startOffset + pos

@@ -5,7 +5,6 @@ import type { Log } from './log.ts'
 import type { Closable, OpenFiles } from './open-files.ts'
 
 const NAME_DIGITS = 20
-const PAGE_BYTES = 4096
 const PIECE_BYTES = 64 * 1024
 
 /** A segment's name: the offset of its first byte. UtilAll#offset2FileName */
@@ -34,8 +33,6 @@ export class MappedFile implements Closable {
   /** Directories whose names may not be durable yet: those above a new file. */
   private newNamesIn: readonly string[] = []
   private mapped: MappedBytes | null = null
-  /** Pages that have blocks on the disk for certain; only of files that are written through the map. */
-  private realPages: Uint8Array | null = null
 
   constructor(files: Files, openFiles: OpenFiles, dir: string, name: string, startOffset: number, sizeBytes: number) {
     this.files = files
@@ -76,11 +73,11 @@ export class MappedFile implements Closable {
     }
   }
 
-  /** The map for reading, null when the system has no room for it. */
+  /** The file in memory, to read from; null when the system has no room for it. */
   get map(): MappedBytes | null {
     if (this.mapped === null) {
       try {
-        this.mapped = this.files.map(this.fd, this.sizeBytes, this.realPages !== null)
+        this.mapped = this.files.map(this.fd, this.sizeBytes)
       } catch {
         return null
       }
@@ -88,33 +85,9 @@ export class MappedFile implements Closable {
     return this.mapped
   }
 
-  /** The map for reading and writing; what is written must be made real first. */
-  get writableMap(): MappedBytes {
-    this.realPages ??= new Uint8Array(Math.ceil(this.sizeBytes / PAGE_BYTES))
-    this.mapped ??= this.files.map(this.fd, this.sizeBytes, true)
-    return this.mapped
-  }
-
   /** Lets go of the map. Whoever holds a part of it keeps it alive. */
   unmap(): void {
     this.mapped = null
-  }
-
-  /**
-   * Gives the pages of [pos, pos + length) blocks on the disk before they are written through the map: writing into a hole
-   * of a full disk would kill the process, while this throws ENOSPC.
-   */
-  makeReal(pos: number, length: number): void {
-    this.realPages ??= new Uint8Array(Math.ceil(this.sizeBytes / PAGE_BYTES))
-    this.dirty = true
-    for (let page = Math.floor(pos / PAGE_BYTES); page * PAGE_BYTES < pos + length; page++) {
-      if (this.realPages[page]) continue
-      const at = page * PAGE_BYTES
-      const bytes = Buffer.alloc(Math.min(PAGE_BYTES, this.sizeBytes - at))
-      this.read(bytes, at)
-      this.write(bytes, 0, bytes.length, at)
-      this.realPages[page] = 1
-    }
   }
 
   /** Reads at a position of the file; returns how many bytes there were. */
@@ -163,7 +136,6 @@ export class MappedFile implements Closable {
     this.dirty = true
     this.files.truncate(this.fd, pos)
     this.files.truncate(this.fd, this.sizeBytes)
-    this.realPages?.fill(0, Math.floor(pos / PAGE_BYTES))
   }
 
   /** Makes what is written durable, and the file's name when it is new. */

@@ -4,6 +4,7 @@ import { type Clock, realClock } from './clock.ts'
 import { CommitLog } from './commit-log.ts'
 import { ConsumeQueueStore } from './consume-queue-store.ts'
 import { type DamagedRange, DamageReport } from './damage.ts'
+import { DerivedWrites } from './derived-writes.ts'
 import { EngineError } from './errors.ts'
 import type { Files } from './files.ts'
 import { KeyIndex } from './key-index.ts'
@@ -76,6 +77,7 @@ export class MessageStore {
   private readonly checkpoint: Checkpoint
   private readonly notes: StoreNotes
   private readonly damage: DamageReport
+  private readonly writes: DerivedWrites
   private readonly retention: Retention
   private reader!: Reader
   private unlock: () => void = () => {}
@@ -99,6 +101,11 @@ export class MessageStore {
     this.checkpoint = new Checkpoint(files, dir)
     this.notes = new StoreNotes(files, dir)
     this.damage = new DamageReport(log)
+    this.writes = new DerivedWrites(clock, log)
+    this.writes.writeAll = () => {
+      this.queues.writeOut()
+      this.index?.writeOut()
+    }
     this.segments = new MappedFileQueue(files, this.openFiles, logPath, options.mappedFileSizeCommitLogBytes)
     this.queues = new ConsumeQueueStore({
       files,
@@ -107,16 +114,17 @@ export class MessageStore {
       fileSizeBytes: options.mappedFileSizeConsumeQueueBytes,
       extensionDir: join(dir, 'consumequeue_ext'),
       extensionFileSizeBytes: options.mappedFileSizeConsumeQueueExtBytes,
+      writes: this.writes,
       log
     })
     this.index = options.messageIndexEnable
-      ? new KeyIndex(files, this.openFiles, join(dir, 'index'), options, log)
+      ? new KeyIndex(files, this.openFiles, join(dir, 'index'), options, this.writes, log)
       : null
     const delaysMs = parseDelayLevels(options.messageDelayLevel)
     this.reput = new Reput(this.segments, this.queues, this.index, this.notes, delaysMs, clock, log)
     this.reput.onDamage = (from, to) => this.damage.add(from, to)
     this.reput.onDispatched = () => this.checkpointLater()
-    this.commitLog = new CommitLog(options, clock, log, this.segments, this.queues, this.reput)
+    this.commitLog = new CommitLog(options, clock, log, this.segments, this.queues, this.writes, this.reput)
     this.retention = new Retention({
       files,
       logPath,
@@ -257,7 +265,7 @@ export class MessageStore {
     endMs: number
   ): Promise<{ records: Uint8Array[]; lastUpdateTimestamp: number; lastUpdatePhysicalOffset: number }> {
     if (this.index === null) return { records: [], lastUpdateTimestamp: 0, lastUpdatePhysicalOffset: 0 }
-    const { physicalOffsets, lastUpdateTimestamp, lastUpdatePhysicalOffset } = this.index.query(
+    const { physicalOffsets, lastUpdateTimestamp, lastUpdatePhysicalOffset } = await this.index.query(
       topic,
       key,
       maxCount,
@@ -523,7 +531,7 @@ export class MessageStore {
   }
 
   private closeFiles(): void {
-    this.reput.close()
+    this.writes.close()
     this.segments.close()
     this.queues.close()
     this.index?.close()

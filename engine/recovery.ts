@@ -1,4 +1,4 @@
-import { RecordCheck, RecordCursor, SysFlag, viewOf } from '../message/index.ts'
+import { RecordCheck, RecordCursor, viewOf } from '../message/index.ts'
 import type { Checkpoint } from './checkpoint.ts'
 import type { Clock } from './clock.ts'
 import type { CommitLog } from './commit-log.ts'
@@ -60,7 +60,6 @@ export class Recovery implements ScanListener {
   /** Where to scan again from, because a queue lacks units from before the part that was scanned; -1 when none does. */
   private restartAt = -1
   private readonly suspects = new Map<string, Unit>()
-  private stalled = false
 
   constructor(parts: RecoveryParts, checkCrc: boolean, progress: (progress: RecoveryProgress) => void) {
     this.parts = parts
@@ -185,33 +184,12 @@ export class Recovery implements ScanListener {
     this.parts.damage.add(from, to)
   }
 
-  onRecord(cursor: RecordCursor, bytes: Buffer, physicalOffset: number): boolean {
+  onRecord(cursor: RecordCursor, bytes: Buffer, physicalOffset: number): void {
     const { commitLog, clock, reput } = this.parts
     const { storeTimestamp } = cursor
     if (storeTimestamp > commitLog.lastStoreTimestamp && storeTimestamp < clock.now() + MAX_AHEAD_MS)
       commitLog.lastStoreTimestamp = storeTimestamp
-    if (!this.stalled) {
-      try {
-        reput.dispatch(cursor, bytes, physicalOffset, this.place)
-        return true
-      } catch (error) {
-        // The store opens all the same: it can be read, and goes on when there is room.
-        this.stalled = true
-        reput.offset = physicalOffset
-        reput.stall(error)
-      }
-    }
-    this.countOnly(cursor)
-    return true
-  }
-
-  /** The next message of a queue comes behind those that could not be dispatched. */
-  private countOnly(cursor: RecordCursor): void {
-    const { topic, queueId, queueOffset, sysFlag } = cursor
-    const transaction = sysFlag & SysFlag.TRANSACTION_MASK
-    if (transaction === SysFlag.PREPARED || transaction === SysFlag.ROLLBACK) return
-    const queue = this.parts.queues.get(topic, queueId)
-    queue.nextOffset = Math.max(queue.nextOffset, queueOffset + 1)
+    reput.dispatch(cursor, bytes, physicalOffset, this.place)
   }
 
   /** A record's unit follows its queue's last one, or is there already; any other is suspect. */
@@ -329,13 +307,11 @@ export class Recovery implements ScanListener {
     commitLog.maxOffset = end
     commitLog.flushedOffset = durable
     for (const queue of queues.all()) {
-      const { nextOffset } = queue
       if (queue.physicalEnd > end) queue.truncate(end)
-      else queue.nextOffset = nextOffset
       queue.correctMinOffset(this.minOffset)
     }
     if (index !== null && index.endPhysicalOffset >= end) index.repair(end, false, () => commitLog.lastStoreTimestamp)
-    if (!this.stalled) reput.offset = end
+    reput.offset = end
     await commitLog.flush()
   }
 }

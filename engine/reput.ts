@@ -36,7 +36,6 @@ export type Placer = (
   tagsCode: number
 ) => void
 
-const RETRY_AFTER_MS = 1000
 const SPACE = 0x20
 
 /**
@@ -46,8 +45,6 @@ const SPACE = 0x20
 export class Reput implements LogFollower {
   /** Up to here the log is dispatched. */
   offset = 0
-  /** Why it cannot go on now; null when all is well. */
-  failure: string | null = null
   onArrival: ArrivalListener | null = null
   /** Called when something was dispatched. */
   onDispatched: (() => void) | null = null
@@ -62,11 +59,6 @@ export class Reput implements LogFollower {
   private end = 0
   private reading = false
   private caughtUp: Promise<void> = Promise.resolve()
-  private failing = false
-  private cancelRetry: (() => void) | null = null
-  /** How many keys of the record at `offset` were filed before the disk refused, and which one is at hand. */
-  private filed = 0
-  private keyNumber = 0
 
   private readonly segments: MappedFileQueue
   private readonly queues: ConsumeQueueStore
@@ -99,7 +91,7 @@ export class Reput implements LogFollower {
 
   follow(endOffset: number, bytes: Buffer | null, view: DataView | null, base: number): void {
     this.end = endOffset
-    if (this.failure !== null || this.reading) return
+    if (this.reading) return
     if (bytes !== null && view !== null && this.offset === base) this.run(view, bytes, endOffset - base, base)
     else void this.catchUp()
     this.onDispatched?.()
@@ -108,19 +100,19 @@ export class Reput implements LogFollower {
   /** Dispatches the records in bytes[0, end), which lie at `base` + position in the log. */
   private run(view: DataView, bytes: Buffer, end: number, base: number): void {
     const { cursor } = this
-    for (let pos = 0; pos < end && this.failure === null; ) {
+    for (let pos = 0; pos < end; ) {
       if (cursor.at(view, bytes, pos, end) === RecordCheck.BLANK) {
         this.offset = base + pos + cursor.sizeBytes
         return
       }
       const { sizeBytes } = cursor
-      if (!this.tryDispatch(cursor, bytes, base + pos)) return
+      this.dispatch(cursor, bytes, base + pos, this.place)
       pos += sizeBytes
       this.offset = base + pos
     }
   }
 
-  /** Reads the log from where it is dispatched to where it may be followed. Resolves there, or when the disk refuses. */
+  /** Reads the log from where it is dispatched to where it may be followed. */
   catchUp(): Promise<void> {
     if (!this.reading) this.caughtUp = this.readOn()
     return this.caughtUp
@@ -129,10 +121,10 @@ export class Reput implements LogFollower {
   private async readOn(): Promise<void> {
     const scanner = new LogScanner(this.segments, false, this.clock, this.log)
     this.reading = true
-    while (this.offset < this.end && this.failure === null) {
+    while (this.offset < this.end) {
       const { end } = this
       const validEnd = await scanner.scan(this.offset, end, this.listener)
-      if (this.failure !== null || this.segments.at(validEnd - 1) === undefined) break
+      if (this.segments.at(validEnd - 1) === undefined) break
       this.offset = validEnd
       if (validEnd < end) this.skip(validEnd, end)
     }
@@ -142,9 +134,8 @@ export class Reput implements LogFollower {
   private readonly listener: ScanListener = {
     onRecord: (cursor, bytes, physicalOffset) => {
       const { sizeBytes } = cursor
-      if (!this.tryDispatch(cursor, bytes, physicalOffset)) return false
+      this.dispatch(cursor, bytes, physicalOffset, this.place)
       this.offset = physicalOffset + sizeBytes
-      return true
     },
     onDamage: (from, to) => this.skip(from, to),
     onProgress: () => {}
@@ -155,18 +146,7 @@ export class Reput implements LogFollower {
     this.offset = to
   }
 
-  private tryDispatch(cursor: RecordCursor, bytes: Buffer, physicalOffset: number): boolean {
-    try {
-      this.dispatch(cursor, bytes, physicalOffset, this.place)
-      if (this.failing) this.recovered()
-      return true
-    } catch (error) {
-      this.stall(error)
-      return false
-    }
-  }
-
-  /** Builds what is derived from one record. Throws what the disk says, and can then be done again. */
+  /** Builds what is derived from one record. */
   dispatch(cursor: RecordCursor, bytes: Buffer, physicalOffset: number, place: Placer): void {
     const { scan } = this
     const topic = this.topics.get(bytes, cursor.topicStart, cursor.topicEnd)
@@ -187,8 +167,6 @@ export class Reput implements LogFollower {
 
   private readonly place: Placer = (topic, queueId, queueOffset, physicalOffset, sizeBytes, tagsCode) => {
     const queue = this.queues.get(topic, queueId)
-    // It is there when the disk refused the index entries behind it.
-    if (queueOffset < queue.maxOffset) return
     queue.append(queueOffset, physicalOffset, sizeBytes, tagsCode)
     try {
       this.onArrival?.(topic, queueId, queue.maxOffset, tagsCode, physicalOffset)
@@ -211,66 +189,17 @@ export class Reput implements LogFollower {
   /** One entry for the unique key, one for each key, one for the tag. IndexService#buildIndex */
   private file(index: KeyIndex, topic: string, bytes: Buffer, physicalOffset: number, storeTimestamp: number): void {
     const { scan } = this
-    this.keyNumber = 0
     const unique = scan.start(ScannedProperty.UNIQ_KEY)
     if (unique >= 0)
-      this.fileKey(
-        index,
-        'key',
-        topic,
-        bytes,
-        unique,
-        scan.end(ScannedProperty.UNIQ_KEY),
-        physicalOffset,
-        storeTimestamp
-      )
+      index.put('key', topic, bytes, unique, scan.end(ScannedProperty.UNIQ_KEY), physicalOffset, storeTimestamp)
     let start = scan.start(ScannedProperty.KEYS)
     const end = scan.end(ScannedProperty.KEYS)
     for (let i = start; start >= 0 && i <= end; i++) {
       if (i < end && bytes[i] !== SPACE) continue
-      if (i > start) this.fileKey(index, 'key', topic, bytes, start, i, physicalOffset, storeTimestamp)
+      if (i > start) index.put('key', topic, bytes, start, i, physicalOffset, storeTimestamp)
       start = i + 1
     }
     const tag = scan.start(ScannedProperty.TAGS)
-    if (tag >= 0)
-      this.fileKey(index, 'tag', topic, bytes, tag, scan.end(ScannedProperty.TAGS), physicalOffset, storeTimestamp)
-    this.filed = 0
-  }
-
-  /** Files a key unless it was filed before the disk refused one behind it. */
-  private fileKey(
-    index: KeyIndex,
-    kind: 'key' | 'tag',
-    topic: string,
-    bytes: Buffer,
-    start: number,
-    end: number,
-    physicalOffset: number,
-    storeTimestamp: number
-  ): void {
-    if (this.keyNumber++ < this.filed) return
-    index.put(kind, topic, bytes, start, end, physicalOffset, storeTimestamp)
-    this.filed = this.keyNumber
-  }
-
-  /** A full disk stops what is derived, not the log: it is taken up again where it stopped. */
-  stall(error: unknown): void {
-    const { code, message } = error as NodeJS.ErrnoException
-    this.failure = code === 'ENOSPC' ? 'the disk is full' : `ConsumeQueue or index cannot be written: ${message}`
-    if (!this.failing) this.log.error({ err: error }, `${this.failure}; trying again every second`)
-    this.failing = true
-    this.cancelRetry = this.clock.after(RETRY_AFTER_MS, () => {
-      this.failure = null
-      void this.catchUp()
-    })
-  }
-
-  private recovered(): void {
-    this.failing = false
-    this.log.info({}, 'ConsumeQueue and index can be written again')
-  }
-
-  close(): void {
-    this.cancelRetry?.()
+    if (tag >= 0) index.put('tag', topic, bytes, tag, scan.end(ScannedProperty.TAGS), physicalOffset, storeTimestamp)
   }
 }

@@ -8,7 +8,6 @@ import type { Files } from '../files.ts'
 type Mmap = {
   map(sizeBytes: number, protection: number, flags: number, fd: number, offset: number): Buffer
   PROT_READ: number
-  PROT_WRITE: number
   MAP_SHARED: number
 }
 type FsExt = {
@@ -122,10 +121,9 @@ export const realFiles: Files = {
       await directory.close()
     }
   },
-  map(fd, sizeBytes, writable) {
+  map(fd, sizeBytes) {
     mmap ??= native<Mmap>('mmap-io')
-    const protection = writable ? mmap.PROT_READ | mmap.PROT_WRITE : mmap.PROT_READ
-    const bytes = mmap.map(sizeBytes, protection, mmap.MAP_SHARED, fd, 0)
+    const bytes = mmap.map(sizeBytes, mmap.PROT_READ, mmap.MAP_SHARED, fd, 0)
     mappedFiles++
     unmapped.register(bytes.buffer, undefined)
     return { bytes, view: new DataView(bytes.buffer, bytes.byteOffset, bytes.length) }
