@@ -3,7 +3,6 @@ export const EngineErrors = {
   NATIVE_MISSING:
     'the package {package} is missing, which the store needs: run "npm install {package}" with a C++ toolchain at hand ({reason})',
   STORE_LOCKED: 'the store {path} is in use by another process (its abort file names pid {holder})',
-  STORE_CLOSED: 'the store is closed',
   BAD_FILE:
     'the file {path} has {sizeBytes} bytes, but mappedFileSize is set to {expectedBytes}: set it to what the store was written with',
   FILE_REMOVED: 'the file {path} was removed',
