@@ -55,6 +55,11 @@ for (const kind of ['ext4', 'tmpfs'] as const)
           bodies.push(...decodeRecords(answer.body!).map(({ body }) => Buffer.from(body).toString()))
         }
       }
+      /** Queue offset of the first acknowledged message that cannot be read, -1 when all can. */
+      const firstLost = async (address: string) => {
+        const bodies = await readAll(address)
+        return acknowledged.findIndex((body, offset) => bodies[offset] !== body)
+      }
       await send()
 
       const refused = await sendUntil(ResponseCode.SERVICE_NOT_AVAILABLE)
@@ -66,13 +71,12 @@ for (const kind of ['ext4', 'tmpfs'] as const)
       await until('sends are taken again', async () => (await send()).code === ResponseCode.SUCCESS)
       await sendUntil(ResponseCode.SUCCESS)
       await until('all can be read', async () => (await readAll(broker.address)).length === acknowledged.length)
-      t.same(await readAll(broker.address), acknowledged)
+      t.equal(await firstLost(broker.address), -1)
 
       await sendUntil(ResponseCode.SERVICE_NOT_AVAILABLE)
       await broker.kill()
       // A restart needs a little room for its own files.
       const again = await startBrokerProcess(t, options)
-      const kept = await readAll(again.address)
-      t.same(kept.slice(0, acknowledged.length), acknowledged, 'a kill with a full disk loses nothing either')
+      t.equal(await firstLost(again.address), -1, 'a kill with a full disk loses nothing either')
       await again.stop()
     })
