@@ -72,6 +72,7 @@ program
 
 // They read the command line as if they had been started by their own names.
 for (const [name, text, main] of [
+  ['broker', 'run a broker, as mqbroker', () => import('./mqbroker.ts')],
   ['namesrv', 'run a NameServer, as mqnamesrv', () => import('./mqnamesrv.ts')]
 ] as const)
   program
