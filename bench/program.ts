@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, statfsSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, resolve } from 'node:path'
 import { SingleBar } from 'cli-progress'
-import { Command, InvalidArgumentError } from 'commander'
+import { Command, InvalidArgumentError, Option } from 'commander'
 import { pictureOf } from './picture.ts'
 import { machineText, median, medianStart, type Report, reportText, scenarioText, skylarkVersion } from './report.ts'
 import {
@@ -46,9 +46,14 @@ const words =
   (text: string): T[] => {
     const given = text.split(',') as T[]
     if (given.some(word => !allowed.includes(word)))
-      throw new InvalidArgumentError(`It is ${allowed.join(', ')}, or several with a comma between.`)
+      throw new InvalidArgumentError(`It is ${allowed.join(' or ')}, or both with a comma between.`)
     return given
   }
+
+const list = <T>(flags: string, what: string, parse: (text: string) => T[], fallback: readonly T[]): Option =>
+  new Option(flags, `${what}; several with commas`).argParser(parse).default([...fallback], fallback.join(','))
+const time = (flags: string, what: string, ms: number): Option =>
+  new Option(flags, what).argParser(seconds).default(ms, String(ms / 1000))
 
 /** Reads the options of `npm run bench` and `npm run bench:peers`; ends the process when they are wrong. */
 export function readBenchOptions(
@@ -59,25 +64,28 @@ export function readBenchOptions(
 ): BenchOptions {
   const program = new Command(name)
     .description(description)
-    .option('--in-flight <counts>', 'sends in flight, with commas', wholes, [...canonicalChoice.inFlight])
-    .option('--pull-in-flight <counts>', 'pulls in flight, with commas', wholes, [...canonicalChoice.pullInFlight])
-    .option('--rates <rates>', 'fixed rates to send at, with commas', wholes, [...canonicalChoice.ratesPerSecond])
-    .option('--through <ways>', 'raw, sdk', words('raw', 'sdk'), [...canonicalChoice.through])
-    .option('--headers <kinds>', 'binary, json', words('binary', 'json'), [...canonicalChoice.headers])
-    .option('--work <kinds>', 'send, pull', words('send', 'pull'), [...canonicalChoice.work])
+    .addOption(list('--in-flight <counts>', 'sends in flight', wholes, canonicalChoice.inFlight))
+    .addOption(list('--pull-in-flight <counts>', 'pulls in flight', wholes, canonicalChoice.pullInFlight))
+    .addOption(list('--rates <rates>', 'fixed rates to send at, a second', wholes, canonicalChoice.ratesPerSecond))
+    .addOption(list('--through <ways>', 'raw, sdk', words('raw', 'sdk'), canonicalChoice.through))
+    .addOption(list('--headers <kinds>', 'binary, json', words('binary', 'json'), canonicalChoice.headers))
+    .addOption(list('--work <kinds>', 'send, pull', words('send', 'pull'), canonicalChoice.work))
     .option('--body <bytes>', 'size of a body', whole, canonicalWorkload.bodyBytes)
     .option('--queues <count>', 'queues of the topic', whole, canonicalWorkload.queueCount)
     .option('--pull-messages <count>', 'messages that are there to be pulled', whole, canonicalWorkload.pullMessages)
-    .option('--warm-up <seconds>', 'before each measurement', seconds, defaults.warmUpMs)
-    .option('--seconds <seconds>', 'of each measurement', seconds, canonicalWorkload.measureMs)
+    .addOption(time('--warm-up <seconds>', 'before each measurement', defaults.warmUpMs))
+    .addOption(time('--seconds <seconds>', 'of each measurement', canonicalWorkload.measureMs))
     .option('--rounds <count>', 'measure so often, in turn, and show medians', whole, defaults.rounds)
-    .option('--flush <when>', 'async: acknowledged when written; sync: when on disk', 'async')
+    .addOption(
+      new Option('--flush <when>', 'async: acknowledged when written; sync: when on disk')
+        .choices(['async', 'sync'])
+        .default('async')
+    )
     .option('--folder <path>', 'where stores are made', tmpdir())
     .option('--json', 'print the report as JSON', false)
     .option('--svg <file>', 'write a picture of it, too')
     .parse(args as string[], { from: 'user' })
   const given = program.opts()
-  if (given.flush !== 'async' && given.flush !== 'sync') program.error(`--flush is "${given.flush}": async or sync`)
   if (!existsSync(given.folder)) program.error(`--folder is "${given.folder}", which is not there`)
   return {
     workload: {
