@@ -240,6 +240,11 @@ export class PullConsumer extends Consumer implements AsyncIterable<Message> {
     this.waiters.shift()?.()
   }
 
+  /** What was polled and not committed must not be passed by messages that the filter leaves out. */
+  override onNothing(cache: ProcessQueue, nextOffset: number): void {
+    if (this.options.autoCommit && !this.polled.has(cache)) super.onNothing(cache, nextOffset)
+  }
+
   protected override async ready({ cache }: Assigned): Promise<boolean> {
     this.commitConsumed(cache)
     this.forget(cache)
@@ -293,13 +298,18 @@ export class PullConsumer extends Consumer implements AsyncIterable<Message> {
   }
 
   private consumed(cache: ProcessQueue, batch: readonly Cached[]): void {
-    const full = this.cachedCount > this.options.maxCachedCount
     const before = cache.count
     cache.remove(batch)
-    this.cachedCount -= before - cache.count
     this.polled.add(cache)
+    this.makeRoom(before - cache.count)
+    this.assigned.get(cache.key)?.loop.wake()
+  }
+
+  /** Of all queues together so many messages less are cached. */
+  private makeRoom(count: number): void {
+    const full = this.cachedCount > this.options.maxCachedCount
+    this.cachedCount -= count
     if (full) for (const { loop } of this.assigned.values()) loop.wake()
-    else this.assigned.get(cache.key)?.loop.wake()
   }
 
   private commitPolled(): void {
@@ -312,9 +322,10 @@ export class PullConsumer extends Consumer implements AsyncIterable<Message> {
 
   /** What a cache still holds counts no more. */
   private forget(cache: ProcessQueue): void {
-    this.cachedCount -= cache.count
+    const { count } = cache
     this.filled = this.filled.filter(one => one !== cache)
     cache.clear()
+    this.makeRoom(count)
   }
 
   private owned(queue: MessageQueue): Assigned {

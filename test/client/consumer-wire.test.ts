@@ -297,6 +297,34 @@ t.test('a pull consumer pulls as Java lite consumers do, and as others where the
   t.match(script.of(RequestCode.PULL_MESSAGE)[0]!.extFields, { ...javaFields, sysFlag: '6' })
 })
 
+for (const autoCommit of [false, true])
+  t.test(`what was polled is not passed by what the filter leaves out, autoCommit ${autoCommit}`, async t => {
+    const [answer] = found('lite-5-json')
+    const nothing = { ...answer!.header.extFields, nextBeginOffset: '50', maxOffset: '50' }
+    let release = () => {}
+    const polled = new Promise<void>(resolve => {
+      release = resolve
+    })
+    const script = await openScript(t, 'FrameLite', {
+      [RequestCode.LITE_PULL_MESSAGE]: async ({ extFields }) => {
+        if (extFields!.queueOffset === '0') return ok(answer!.header.extFields, answer!.body)
+        if (extFields!.queueOffset === '50') return null
+        await polled
+        return response(ResponseCode.PULL_RETRY_IMMEDIATELY, null, nothing)
+      }
+    })
+    const consumer = new PullConsumer({ group: 'CG', namesrvAddr: script.namesrvAddr, autoCommit })
+    t.teardown(() => consumer.close())
+    consumer.subscribe('FrameLite')
+    await consumer.start()
+    t.equal((await consumer.poll()).length, 3)
+    release()
+    const pulls = () => script.of(RequestCode.LITE_PULL_MESSAGE, ({ extFields }) => extFields!.queueOffset === '50')
+    await until('the pull goes on', () => pulls().length > 0)
+    await consumer.close()
+    t.same(script.of(RequestCode.UPDATE_CONSUMER_OFFSET), [])
+  })
+
 async function sendBack(t: Test, answer: RemotingCommand) {
   const script = await openScript(t, 'FrameRetry', {
     [RequestCode.CONSUMER_SEND_MSG_BACK]: () => answer,

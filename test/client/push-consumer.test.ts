@@ -2,8 +2,8 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import type { Message, MessageListener, PushConsumer } from '../../client/index.ts'
-import { parseBody, RequestCode, ResponseCode } from '../../net/index.ts'
-import { temporaryDirectory } from '../support/broker.ts'
+import { parseAddress, parseBody, RequestCode, ResponseCode } from '../../net/index.ts'
+import { openBroker, temporaryDirectory } from '../support/broker.ts'
 import { type Cluster, openCluster, textOf } from '../support/cluster.ts'
 import { keepLog } from '../support/log.ts'
 import { ManualClock } from '../support/manual-clock.ts'
@@ -335,6 +335,27 @@ t.test('a topic that comes into being later is consumed', async t => {
   t.same(got, [])
   await cluster.producer.send({ topic: 'orders', body: 'first' })
   await until('arrived', () => got.length === 1)
+})
+
+t.test('a broker that was away is consumed from again', async t => {
+  const cluster = await openCluster(t)
+  await cluster.createTopic('orders', 2)
+  const { got, listener } = keeper()
+  await started(cluster, { pullRetryMs: 10 }, listener)
+  await cluster.sendTo('orders', 0, 'before')
+  await until('arrived', () => got.length === 1)
+  const { port } = parseAddress(cluster.broker.address)
+  await cluster.broker.close()
+  const { namesrvAddr, dir } = cluster
+  await openBroker(t, { namesrvAddr, storePathRootDir: dir, listenPort: port })
+  await until('sent', () =>
+    cluster.sendTo('orders', 1, 'after').then(
+      () => true,
+      () => false
+    )
+  )
+  await until('arrived', () => got.includes('after'))
+  t.equal(got.filter(body => body === 'before').length, 1)
 })
 
 t.test('a suspended consumer pulls nothing until it is resumed', async t => {
