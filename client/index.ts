@@ -1,6 +1,33 @@
 // Send.
 
+export { Producer, type ProducerOptions, producerDefaults, type RawMessage, type SendOptions } from './producer.ts'
+export { type MessageQueueSelector, selectByHash, selectByRandom } from './selectors.ts'
+export type { SendResult, SendStatus } from './sending.ts'
+export {
+  type TransactionListener,
+  TransactionProducer,
+  type TransactionSendResult,
+  type TransactionState
+} from './transaction-producer.ts'
+
+// Consume.
+
+export {
+  type AllocateStrategy,
+  averagely,
+  averagelyByCircle,
+  byConfig,
+  byMachineRoom,
+  consistentHash
+} from './allocate.ts'
+export type { ConsumeContext, ConsumeResult, MessageListener } from './consume-service.ts'
+export type { ConsumerOptions } from './consumer.ts'
+export type { ConsumeFromWhere, MessageModel } from './heartbeat.ts'
+export { PullConsumer, type PullConsumerOptions, pullConsumerDefaults } from './pull-consumer.ts'
+export { PushConsumer, type PushConsumerOptions, pushConsumerDefaults } from './push-consumer.ts'
+
 // Look after topics, groups, offsets and brokers.
+
 export {
   Admin,
   type AdminOptions,
@@ -41,33 +68,11 @@ export {
   type TopicStats,
   topicConfigDefaults
 } from './admin-bodies.ts'
-// Share out queues.
-export {
-  type AllocateStrategy,
-  averagely,
-  averagelyByCircle,
-  byConfig,
-  byMachineRoom,
-  consistentHash
-} from './allocate.ts'
-// What all of them share: options, routes, connections, errors.
+
+// What all of them share: messages, options, routes, connections, errors.
+
 export { ClientInstance, type ConsumerMember, CREATE_TOPIC_KEY, type ProducerMember } from './client-instance.ts'
-// Consume.
-export type { ConsumeContext, ConsumeResult, MessageListener } from './consume-service.ts'
-export type { ConsumerOptions } from './consumer.ts'
 export { ClientError, type ClientErrorCode, ClientErrors } from './errors.ts'
-export type { ConsumeFromWhere, MessageModel } from './heartbeat.ts'
 export { compareQueues, Message, type MessageQueue, type OutgoingMessage, queueKey } from './message.ts'
 export { type ClientOptions, type Credentials, clientOptionDefaults } from './options.ts'
-export { Producer, type ProducerOptions, producerDefaults, type RawMessage, type SendOptions } from './producer.ts'
-export { PullConsumer, type PullConsumerOptions, pullConsumerDefaults } from './pull-consumer.ts'
-export { PushConsumer, type PushConsumerOptions, pushConsumerDefaults } from './push-consumer.ts'
 export type { BrokerRoute, QueueRoute, TopicRoute } from './route.ts'
-export { type MessageQueueSelector, selectByHash, selectByRandom } from './selectors.ts'
-export type { SendResult, SendStatus } from './sending.ts'
-export {
-  type TransactionListener,
-  TransactionProducer,
-  type TransactionSendResult,
-  type TransactionState
-} from './transaction-producer.ts'
