@@ -189,14 +189,18 @@ export class ClientInstance {
    * each broker as the broker will create. Throws as `route`. DefaultMQProducerImpl#tryToFindTopicPublishInfo
    */
   async routeForSending(topic: string, createTopicKey: string, queueCount: number): Promise<TopicRoute> {
-    const route = this.routes.get(topic) ?? (await this.refreshRoute(topic))
-    if (route !== null && route.publishQueues.length > 0) return route
+    const sendable = (found: TopicRoute): TopicRoute => {
+      if (found.publishQueues.length > 0) return found
+      throw new ClientError('ROUTE_NOT_FOUND', { topic, reason: 'no broker that is up takes messages of it' })
+    }
+    const known = this.routes.get(topic)
+    const route = known !== undefined && known.publishQueues.length > 0 ? known : await this.refreshRoute(topic)
+    // A topic that exists and takes no messages does not get them elsewhere.
+    if (route !== null) return sendable(route)
     const model = await this.fetchRoute(createTopicKey)
     if (model === null)
       throw new ClientError('ROUTE_NOT_FOUND', { topic, reason: `it does not exist, and nor does ${createTopicKey}` })
-    const assumed = model.assumedFor(topic, queueCount)
-    if (assumed.publishQueues.length === 0)
-      throw new ClientError('ROUTE_NOT_FOUND', { topic, reason: 'no broker that is up takes messages of it' })
+    const assumed = sendable(model.assumedFor(topic, queueCount))
     this.adopt(assumed)
     return assumed
   }
