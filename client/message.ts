@@ -126,6 +126,11 @@ export class Message {
     return this.#record.storeHost
   }
 
+  /** CRC-32 of the body as it is stored, in 31 bits. */
+  get bodyCrc(): number {
+    return this.#record.bodyCrc
+  }
+
   get preparedTransactionOffset(): number {
     return this.#record.preparedTransactionOffset
   }

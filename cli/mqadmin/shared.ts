@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import type { Message, MessageQueue, SubscriptionGroupConfig, TopicConfig } from '../../client/index.ts'
-import { crc32, javaHashCode } from '../../message/index.ts'
+import { javaHashCode } from '../../message/index.ts'
 import { parseBody } from '../../net/index.ts'
 import type { Context } from './command.ts'
 
@@ -73,7 +73,7 @@ export const messageText = (message: Message): string =>
   `queueOffset=${message.queueOffset}, sysFlag=${message.sysFlag}, bornTimestamp=${message.bornTimestamp}, ` +
   `bornHost=/${message.bornHost.text}, storeTimestamp=${message.storeTimestamp}, storeHost=/${message.storeHost.text}, ` +
   `msgId=${message.offsetMessageId}, commitLogOffset=${message.physicalOffset}, ` +
-  `bodyCRC=${crc32(message.body, 0, message.body.length)}, reconsumeTimes=${message.reconsumeTimes}, ` +
+  `bodyCRC=${message.bodyCrc}, reconsumeTimes=${message.reconsumeTimes}, ` +
   `preparedTransactionOffset=${message.preparedTransactionOffset}, toString()=Message{topic='${message.topic}', ` +
   `flag=${message.flag}, properties=${propertiesText(message)}, ` +
   `body=[${[...new Int8Array(message.body)].join(', ')}], transactionId='null'}]`
