@@ -99,8 +99,11 @@ export const PUT_RESPONSE: Readonly<Record<number, number>> = {
   [PutStatus.FLUSH_DISK_TIMEOUT]: ResponseCode.FLUSH_DISK_TIMEOUT,
   [PutStatus.SERVICE_NOT_AVAILABLE]: ResponseCode.SERVICE_NOT_AVAILABLE,
   [PutStatus.MESSAGE_ILLEGAL]: ResponseCode.MESSAGE_ILLEGAL,
-  [PutStatus.PROPERTIES_SIZE_EXCEEDED]: ResponseCode.MESSAGE_ILLEGAL
+  [PutStatus.PROPERTIES_SIZE_EXCEEDED]: ResponseCode.MESSAGE_ILLEGAL,
+  [PutStatus.FLUSH_SLAVE_TIMEOUT]: ResponseCode.FLUSH_SLAVE_TIMEOUT,
+  [PutStatus.IN_SYNC_REPLICAS_NOT_ENOUGH]: ResponseCode.SYSTEM_ERROR
 }
 
 /** Whether the message was stored, so that the answer names its place. */
-export const isStored = (status: number): boolean => status === PutStatus.OK || status === PutStatus.FLUSH_DISK_TIMEOUT
+export const isStored = (status: number): boolean =>
+  status === PutStatus.OK || status === PutStatus.FLUSH_DISK_TIMEOUT || status === PutStatus.FLUSH_SLAVE_TIMEOUT

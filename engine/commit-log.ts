@@ -11,13 +11,14 @@ import {
   writeRecord
 } from '../message/index.ts'
 import type { Clock } from './clock.ts'
-import type { ConsumeQueue } from './consume-queue.ts'
 import type { ConsumeQueueStore } from './consume-queue-store.ts'
 import type { DerivedWrites } from './derived-writes.ts'
+import { EngineError } from './errors.ts'
 import type { Log } from './log.ts'
 import type { MappedFileQueue } from './mapped-file.ts'
 import type { StoreOptions } from './options.ts'
 import { type PutMessage, PutStatus, type PutWaiter } from './put-status.ts'
+import type { QueueIndex } from './queue-index.ts'
 
 /** A record may be larger than its body by this. MessageStoreConfig, MessageExtEncoder */
 const RECORD_OVERHEAD_BYTES = 64 * 1024
@@ -31,7 +32,7 @@ const RETRY_AFTER_MS = 100
 /** A put that is not acknowledged yet. */
 interface PendingPut {
   waiter: PutWaiter
-  queue: ConsumeQueue | null
+  queue: QueueIndex | null
   queueOffset: number
   physicalOffset: number
   endOffset: number
@@ -69,6 +70,12 @@ export class CommitLog {
   failedPutCount = 0
   /** Why nothing shall be written: set by whoever watches the disk's level. */
   refusal: string | null = null
+  /** Why puts that wait for replicas are refused; null while enough are in sync. */
+  replicaRefusal: string | null = null
+  /** Called when something was written. */
+  onWritten: (() => void) | null = null
+  /** End of what enough replicas hold, or, on a replica, of what its master calls confirmed; infinite while nobody is asked. */
+  private replicatedOffset = Number.POSITIVE_INFINITY
 
   private readonly options: StoreOptions
   private readonly clock: Clock
@@ -95,7 +102,7 @@ export class CommitLog {
   private flushFailed = false
   private isFlushing = false
   private flushed: Promise<void> = Promise.resolve()
-  private flushWaiting: PendingPut[] = []
+  private confirmWaiting: PendingPut[] = []
   private cancelFlushTimer: (() => void) | null = null
   private cancelTimeoutTimer: (() => void) | null = null
   private readonly topicBytes = new Map<string, Uint8Array>()
@@ -149,7 +156,7 @@ export class CommitLog {
 
   /** End of what consumers may see: what survives a crash, if puts wait for that. DefaultMessageStore#getConfirmOffset */
   get confirmOffset(): number {
-    return this.sync ? this.flushedOffset : this.maxOffset
+    return Math.min(this.sync ? this.flushedOffset : this.maxOffset, this.replicatedOffset)
   }
 
   private get sync(): boolean {
@@ -161,7 +168,7 @@ export class CommitLog {
     const topic = this.bytesOfTopic(message.topic)
     const bodyBytes = message.bodyEnd - message.bodyStart
     const propertiesBytes = message.propertiesEnd - message.propertiesStart
-    if (this.refusedByState(waiter) || this.refusedByPlace(message, topic, waiter)) return
+    if (this.refusedByState(waiter, message.waitStored) || this.refusedByPlace(message, topic, waiter)) return
     if (bodyBytes > this.options.maxMessageSizeBytes) {
       const allowed = this.options.maxMessageSizeBytes
       this.refuse(waiter, PutStatus.MESSAGE_ILLEGAL, `the body has ${bodyBytes} bytes, allowed are ${allowed}`)
@@ -198,7 +205,7 @@ export class CommitLog {
     let total = 0
     for (const batch = new BatchCursor(message.body, message.bodyStart, message.bodyEnd); batch.next(); )
       total += this.sizeOf(topic, batch.bodyEnd - batch.bodyStart, batch.propertiesEnd - batch.propertiesStart, message)
-    if (this.refusedByState(waiter) || this.refusedByPlace(message, topic, waiter)) return
+    if (this.refusedByState(waiter, message.waitStored) || this.refusedByPlace(message, topic, waiter)) return
     if (total === 0 || total > this.options.maxMessageSizeBytes) {
       const allowed = this.options.maxMessageSizeBytes
       this.refuse(waiter, PutStatus.MESSAGE_ILLEGAL, `the batch has ${total} bytes, allowed are 1 to ${allowed}`)
@@ -237,7 +244,11 @@ export class CommitLog {
     return this.failure ?? this.refusal ?? this.derived.failure
   }
 
-  private refusedByState(waiter: PutWaiter): boolean {
+  private refusedByState(waiter: PutWaiter, waitStored: boolean): boolean {
+    if (this.replicaRefusal !== null && waitStored) {
+      this.refuse(waiter, PutStatus.IN_SYNC_REPLICAS_NOT_ENOUGH, this.replicaRefusal)
+      return true
+    }
     const { failure } = this
     const mayTryAgain = failure !== null && !this.flushFailed && this.clock.now() >= this.retryAtMs
     const reason = mayTryAgain ? (this.refusal ?? this.derived.failure) : this.unwritableReason
@@ -293,7 +304,7 @@ export class CommitLog {
   }
 
   /** Encodes the record of `fields` behind what is gathered; returns where it will lie. */
-  private append(queue: ConsumeQueue | null): number {
+  private append(queue: QueueIndex | null): number {
     const f = this.fields
     const physicalOffset = this.maxOffset + this.gathered
     f.physicalOffset = physicalOffset
@@ -306,7 +317,7 @@ export class CommitLog {
   private expect(
     message: PutMessage,
     waiter: PutWaiter,
-    queue: ConsumeQueue | null,
+    queue: QueueIndex | null,
     queueOffset: number,
     physicalOffset: number
   ): void {
@@ -319,7 +330,7 @@ export class CommitLog {
       endOffset: this.maxOffset + this.gathered,
       storeTimestamp,
       waitStored: message.waitStored,
-      deadlineMs: storeTimestamp + this.options.syncFlushTimeoutMs
+      deadlineMs: storeTimestamp + (this.sync ? this.options.syncFlushTimeoutMs : this.options.slaveTimeoutMs)
     })
     if (this.commitQueued) return
     this.commitQueued = true
@@ -393,10 +404,10 @@ export class CommitLog {
     if (this.written.length === 0) this.written = pending
     else for (const put of pending) this.written.push(put)
     if (pending.length > 0) this.writtenStoreTimestamp = pending.at(-1)!.storeTimestamp
-    if (!this.sync) {
+    if (!this.waits) {
       this.follower.follow(this.maxOffset, this.buffer, this.view, maxOffset)
-      this.flushLater()
     }
+    if (!this.sync) this.flushLater()
     return true
   }
 
@@ -426,7 +437,8 @@ export class CommitLog {
     this.refused = []
     for (const put of refused) this.answer(put, PutStatus.SERVICE_NOT_AVAILABLE, this.refusedBecause)
     if (written.length === 0) return
-    if (this.sync) this.acknowledgeAfterFlush(written)
+    this.onWritten?.()
+    if (this.waits) this.acknowledgeWhenConfirmed(written)
     else for (const put of written) this.answer(put, PutStatus.OK)
   }
 
@@ -441,27 +453,46 @@ export class CommitLog {
     }
   }
 
-  private acknowledgeAfterFlush(written: PendingPut[]): void {
-    for (const put of written) if (put.waitStored) this.flushWaiting.push(put)
+  /** A write is enough for who does not wait, and for all when neither flush nor replicas are asked. */
+  private get waits(): boolean {
+    return this.sync || this.replicatedOffset !== Number.POSITIVE_INFINITY
+  }
+
+  private acknowledgeWhenConfirmed(written: PendingPut[]): void {
+    for (const put of written) if (put.waitStored) this.confirmWaiting.push(put)
     for (const put of written) if (!put.waitStored) this.answer(put, PutStatus.OK)
     this.watchDeadlines()
-    void this.flush()
+    if (this.sync) void this.flush()
+  }
+
+  /**
+   * Replicas hold everything below `offset`; infinite asks none. On a replica it is what the master calls confirmed:
+   * consumers see nothing beyond.
+   */
+  replicated(offset: number): void {
+    if (offset === this.replicatedOffset) return
+    this.replicatedOffset = offset
+    this.onConfirmed()
   }
 
   /** Takes the waiters in front of the first for whom something does not hold. */
   private takeWaiting(until: (put: PendingPut) => boolean): PendingPut[] {
-    const end = this.flushWaiting.findIndex(put => !until(put))
-    return this.flushWaiting.splice(0, end < 0 ? this.flushWaiting.length : end)
+    const end = this.confirmWaiting.findIndex(put => !until(put))
+    return this.confirmWaiting.splice(0, end < 0 ? this.confirmWaiting.length : end)
   }
 
   /** One timer for the oldest waiter. GroupCommitService: syncFlushTimeout */
   private watchDeadlines(): void {
-    if (this.cancelTimeoutTimer !== null || this.flushWaiting.length === 0) return
-    const wait = Math.max(1, this.flushWaiting[0]!.deadlineMs - this.clock.now())
+    if (this.cancelTimeoutTimer !== null || this.confirmWaiting.length === 0) return
+    const wait = Math.max(1, this.confirmWaiting[0]!.deadlineMs - this.clock.now())
     this.cancelTimeoutTimer = this.clock.after(wait, () => {
       this.cancelTimeoutTimer = null
       const now = this.clock.now()
-      for (const put of this.takeWaiting(each => each.deadlineMs <= now)) this.answer(put, PutStatus.FLUSH_DISK_TIMEOUT)
+      for (const put of this.takeWaiting(each => each.deadlineMs <= now))
+        this.answer(
+          put,
+          put.endOffset > this.replicatedOffset ? PutStatus.FLUSH_SLAVE_TIMEOUT : PutStatus.FLUSH_DISK_TIMEOUT
+        )
       this.watchDeadlines()
     })
   }
@@ -496,14 +527,14 @@ export class CommitLog {
       this.flushFailedForGood(error)
     }
     this.isFlushing = false
-    if (this.sync && !this.flushFailed) this.onFlushed()
+    if (this.sync && !this.flushFailed) this.onConfirmed()
   }
 
-  private onFlushed(): void {
-    const { flushedOffset } = this
-    this.follower.follow(flushedOffset, null, null, 0)
-    for (const put of this.takeWaiting(each => each.endOffset <= flushedOffset)) this.answer(put, PutStatus.OK)
-    if (this.flushWaiting.length > 0 || this.cancelTimeoutTimer === null) return
+  private onConfirmed(): void {
+    const { confirmOffset } = this
+    this.follower.follow(confirmOffset, null, null, 0)
+    for (const put of this.takeWaiting(each => each.endOffset <= confirmOffset)) this.answer(put, PutStatus.OK)
+    if (this.confirmWaiting.length > 0 || this.cancelTimeoutTimer === null) return
     this.cancelTimeoutTimer()
     this.cancelTimeoutTimer = null
   }
@@ -513,7 +544,41 @@ export class CommitLog {
     this.flushFailed = true
     this.failure = `flushing the CommitLog failed, the store is read-only until it is started again: ${(error as Error).message}`
     this.log.error({ err: error }, this.failure)
-    for (const put of this.flushWaiting.splice(0)) this.answer(put, PutStatus.SERVICE_NOT_AVAILABLE, this.failure)
+    for (const put of this.confirmWaiting.splice(0)) this.answer(put, PutStatus.SERVICE_NOT_AVAILABLE, this.failure)
+  }
+
+  /**
+   * Takes over bytes of another log as they are: whole records, or parts that later calls complete. Throws EngineError
+   * NOT_AT_END, and what the disk says; then nothing of it counts.
+   */
+  appendRaw(physicalOffset: number, bytes: Uint8Array): void {
+    if (this.segments.last === undefined) this.maxOffset = physicalOffset
+    if (physicalOffset !== this.maxOffset || this.gathered > 0)
+      throw new EngineError('NOT_AT_END', { offset: physicalOffset, end: this.maxOffset })
+    if (this.flushFailed) throw new Error(this.failure ?? 'the store is read-only')
+    let end = physicalOffset
+    for (let pos = 0; pos < bytes.length; ) {
+      const segment = this.segments.at(end) ?? this.segments.create(end)
+      const length = Math.min(bytes.length - pos, segment.endOffset - end)
+      segment.write(bytes, pos, length, end - segment.startOffset)
+      pos += length
+      end += length
+    }
+    this.maxOffset = end
+    this.onWritten?.()
+    this.onConfirmed()
+    if (this.sync) void this.flush()
+    else this.flushLater()
+  }
+
+  /** Bytes of the log from an offset on, up to the end of its file; at least one, none at the log's end. */
+  async readRaw(physicalOffset: number, maxBytes: number): Promise<Uint8Array> {
+    const segment = this.segments.at(physicalOffset)
+    if (segment === undefined || physicalOffset >= this.maxOffset) return new Uint8Array(0)
+    const end = Math.min(physicalOffset + maxBytes, segment.endOffset, this.maxOffset)
+    const bytes = Buffer.allocUnsafe(end - physicalOffset)
+    const count = await segment.readAsync(bytes, physicalOffset - segment.startOffset)
+    return bytes.subarray(0, count)
   }
 
   /** Whether a flush failed: then nothing may be called durable that was not before. */

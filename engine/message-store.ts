@@ -14,6 +14,7 @@ import { realFiles } from './native/real-files.ts'
 import { OpenFiles } from './open-files.ts'
 import { checkedOptions, parseDelayLevels, type StoreOptions } from './options.ts'
 import type { PutMessage, PutResult, PutWaiter } from './put-status.ts'
+import type { QueueType } from './queue-index.ts'
 import { type GetResult, type MessageFilter, Reader } from './reader.ts'
 import { Recovery, type RecoveryProgress } from './recovery.ts'
 import { type ArrivalListener, Reput } from './reput.ts'
@@ -25,8 +26,12 @@ export interface StoreSeams {
   files?: Files
   clock?: Clock
   log?: Log
+  /** Which kind of queues a topic has that has none yet; by default a unit a message. */
+  queueTypeOf?: (topic: string) => QueueType | undefined
   /** Hears how far recovery has come. */
   onProgress?: (progress: RecoveryProgress) => void
+  /** Cuts the log off here before it is opened: what lies behind was never confirmed. */
+  cutAt?: number
 }
 
 /** Counts since the store was opened, and how far what follows the log lies behind it. StoreStatsService */
@@ -68,6 +73,7 @@ export class MessageStore {
   private readonly clock: Clock
   private readonly log: Log
   private readonly onProgress: (progress: RecoveryProgress) => void
+  private readonly cutAt: number
   private readonly openFiles: OpenFiles
   private readonly segments: MappedFileQueue
   private readonly queues: ConsumeQueueStore
@@ -94,6 +100,7 @@ export class MessageStore {
     this.clock = seams.clock ?? realClock
     this.log = seams.log ?? silentLog
     this.onProgress = seams.onProgress ?? (() => {})
+    this.cutAt = seams.cutAt ?? Number.POSITIVE_INFINITY
     const { files, clock, log } = this
     const logPath = options.storePathCommitLog ?? join(dir, 'commitlog')
     const queuePath = join(dir, 'consumequeue')
@@ -112,6 +119,9 @@ export class MessageStore {
       openFiles: this.openFiles,
       dir: queuePath,
       fileSizeBytes: options.mappedFileSizeConsumeQueueBytes,
+      batchDir: join(dir, 'batchconsumequeue'),
+      batchFileSizeBytes: options.mappedFileSizeBatchConsumeQueueBytes,
+      queueTypeOf: seams.queueTypeOf ?? (() => undefined),
       extensionDir: join(dir, 'consumequeue_ext'),
       extensionFileSizeBytes: options.mappedFileSizeConsumeQueueExtBytes,
       writes: this.writes,
@@ -167,7 +177,6 @@ export class MessageStore {
     this.loadSegments()
     await this.writeAbort()
     queues.load()
-    for (const { name } of files.list(join(this.dir, 'batchconsumequeue'))) reput.otherQueues.add(name)
     index?.load(checkpoint.isOwn ? notes.indexFiles : [])
     const parts = { commitLog, queues, index, reput, checkpoint, notes, damage, clock, log }
     await new Recovery(parts, this.options.checkCrcOnRecover, this.onProgress).run(cleanStop)
@@ -182,6 +191,7 @@ export class MessageStore {
     if (known > 0 && known !== expectedBytes && this.files.list(segments.dir).length > 0)
       throw new EngineError('BAD_FILE', { path: join(dir, 'skylark.json'), sizeBytes: known, expectedBytes })
     segments.loadLog(log, known === expectedBytes)
+    if (segments.truncate(this.cutAt)) log.warn({ cutAt: this.cutAt }, 'the end of the CommitLog was cut off')
   }
 
   private async takeLock(): Promise<void> {
@@ -228,6 +238,36 @@ export class MessageStore {
   /** Adds the messages of a batch body, all or none, with consecutive queue offsets. Throws MessageError BAD_BATCH. */
   putBatch(message: PutMessage, waiter: PutWaiter, physicalOffsets: number[]): void {
     this.commitLog.putBatch(message, waiter, physicalOffsets)
+  }
+
+  /** Takes over bytes of another log as they are. Throws EngineError NOT_AT_END, and what the disk says. */
+  appendRaw(physicalOffset: number, bytes: Uint8Array): void {
+    this.commitLog.appendRaw(physicalOffset, bytes)
+  }
+
+  /** Bytes of the log from an offset on, up to the end of its file; none at the log's end. */
+  readRaw(physicalOffset: number, maxBytes: number): Promise<Uint8Array> {
+    return this.commitLog.readRaw(physicalOffset, maxBytes)
+  }
+
+  /** Replicas hold everything below `offset`: puts wait for that, and consumers see nothing beyond. Infinite asks none. */
+  replicated(offset: number): void {
+    this.commitLog.replicated(offset)
+  }
+
+  /** Why puts that wait for replicas are refused; null takes them. */
+  set replicaRefusal(reason: string | null) {
+    this.commitLog.replicaRefusal = reason
+  }
+
+  /** Called when something was written. */
+  set onWritten(listener: (() => void) | null) {
+    this.commitLog.onWritten = listener
+  }
+
+  /** End of what consumers may see. */
+  get confirmOffset(): number {
+    return this.commitLog.confirmOffset
   }
 
   /** `put` for whoever has time for a promise. */

@@ -9,6 +9,8 @@ export interface StoreOptions {
   mappedFileSizeCommitLogBytes: number
   /** Size of a ConsumeQueue file, rounded up to a multiple of 20. Default: 6,000,000 (300,000 units). */
   mappedFileSizeConsumeQueueBytes: number
+  /** Size of a file of a batch ConsumeQueue, rounded up to a multiple of 46. Default: 13,800,000 (300,000 units). */
+  mappedFileSizeBatchConsumeQueueBytes: number
   /** Size of RocketMQ's ConsumeQueue extension files, which are read where a store has them. Default: 48 MiB. */
   mappedFileSizeConsumeQueueExtBytes: number
   /** Slots and entries of an index file. Default: 5,000,000 and 20,000,000. */
@@ -26,6 +28,8 @@ export interface StoreOptions {
   flushIntervalConsumeQueueMs: number
   /** How long a put waits for its flush under SYNC_FLUSH. Default: 5,000. */
   syncFlushTimeoutMs: number
+  /** How long a put waits for replicas. Default: 3,000. */
+  slaveTimeoutMs: number
   /** Check bodies against their CRC while recovering. Default: true. */
   checkCrcOnRecover: boolean
   /** The delay of each level, e.g. `1s 5s 1m 2h`; decides tags codes of the schedule topic. */
@@ -65,6 +69,7 @@ export const storeDefaults: Readonly<StoreOptions> = Object.freeze({
   storePathCommitLog: null,
   mappedFileSizeCommitLogBytes: 1024 * 1024 * 1024,
   mappedFileSizeConsumeQueueBytes: 300_000 * 20,
+  mappedFileSizeBatchConsumeQueueBytes: 300_000 * 46,
   mappedFileSizeConsumeQueueExtBytes: 48 * 1024 * 1024,
   maxHashSlotNum: 5_000_000,
   maxIndexNum: 20_000_000,
@@ -74,6 +79,7 @@ export const storeDefaults: Readonly<StoreOptions> = Object.freeze({
   flushIntervalCommitLogMs: 500,
   flushIntervalConsumeQueueMs: 10_000,
   syncFlushTimeoutMs: 5000,
+  slaveTimeoutMs: 3000,
   checkCrcOnRecover: true,
   messageDelayLevel: '1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h',
   maxTransferCountOnMessageInMemory: 32,
@@ -95,6 +101,7 @@ export const storeDefaults: Readonly<StoreOptions> = Object.freeze({
 })
 
 const UNIT_BYTES = 20
+const BATCH_UNIT_BYTES = 46
 /** Node maps no file that is larger, and RocketMQ neither. */
 const MAX_FILE_BYTES = 0x7fff_ffff
 
@@ -108,16 +115,23 @@ export function checkedOptions(given: Partial<StoreOptions>): StoreOptions {
   }
   check('mappedFileSizeCommitLogBytes', 1024, MAX_FILE_BYTES)
   check('mappedFileSizeConsumeQueueBytes', UNIT_BYTES, MAX_FILE_BYTES)
+  check('mappedFileSizeBatchConsumeQueueBytes', BATCH_UNIT_BYTES, MAX_FILE_BYTES)
   check('maxHashSlotNum', 1)
   check('maxIndexNum', 2, Math.floor((MAX_FILE_BYTES - 40 - 4 * options.maxHashSlotNum) / 20))
   check('maxMessageSizeBytes', 1, MAX_FILE_BYTES / 2)
   check('flushIntervalCommitLogMs', 1)
   check('flushIntervalConsumeQueueMs', 1)
   check('syncFlushTimeoutMs', 1)
+  check('slaveTimeoutMs', 1)
   check('maxOpenFiles', 16)
   check('deleteFileBatchMax', 1)
-  const { mappedFileSizeConsumeQueueBytes, flushDiskType } = options
-  options.mappedFileSizeConsumeQueueBytes = Math.ceil(mappedFileSizeConsumeQueueBytes / UNIT_BYTES) * UNIT_BYTES
+  const { flushDiskType } = options
+  const roundedUp = (bytes: number, unit: number) => Math.ceil(bytes / unit) * unit
+  options.mappedFileSizeConsumeQueueBytes = roundedUp(options.mappedFileSizeConsumeQueueBytes, UNIT_BYTES)
+  options.mappedFileSizeBatchConsumeQueueBytes = roundedUp(
+    options.mappedFileSizeBatchConsumeQueueBytes,
+    BATCH_UNIT_BYTES
+  )
   if (flushDiskType !== 'ASYNC_FLUSH' && flushDiskType !== 'SYNC_FLUSH')
     throw new EngineError('BAD_OPTION', {
       option: 'flushDiskType',

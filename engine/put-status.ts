@@ -9,7 +9,11 @@ export const PutStatus = {
   SERVICE_NOT_AVAILABLE: 2,
   /** Body or record over the limits. */
   MESSAGE_ILLEGAL: 3,
-  PROPERTIES_SIZE_EXCEEDED: 4
+  PROPERTIES_SIZE_EXCEEDED: 4,
+  /** Stored, but not taken over by enough replicas in time. */
+  FLUSH_SLAVE_TIMEOUT: 5,
+  /** Not stored: too few replicas are in sync. */
+  IN_SYNC_REPLICAS_NOT_ENOUGH: 6
 } as const
 
 /** A message on its way in. Everything is borrowed while `put` runs: callers reuse one object. */
