@@ -18,6 +18,9 @@ export interface Cluster {
   brokerAddr: string
 }
 
+/** Whether the tests run against a cluster that somebody else has started. */
+export const isForeign = Boolean(process.env.SKYLARK_INTEROP_TARGET)
+
 /**
  * A NameServer and a broker of ours, ended with the test. With SKYLARK_INTEROP_TARGET=host:port, the NameServer of a
  * cluster that runs already and has one broker: Apache RocketMQ itself must pass these tests too.
