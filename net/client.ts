@@ -65,7 +65,7 @@ export class RemotingClient {
   /** Sends a request that is never answered, once the peer has room for it. Throws NetError CONNECT_FAILED. */
   async invokeOneWay(address: string, command: RemotingCommand): Promise<void> {
     const connection = this.open.get(address) ?? (await this.connection(address))
-    if (connection.saturated) await connection.drained()
+    while (connection.saturated && !connection.closed) await connection.drained()
     connection.invokeOneWay(this.own(command))
   }
 

@@ -99,6 +99,7 @@ export class Connection {
   private closeReason = 'the peer ended it'
   private readonly closeCallbacks: (() => void)[] = []
   private readonly drainCallbacks: (() => void)[] = []
+  private readonly drainWaiters: (() => void)[] = []
 
   constructor(socket: Socket, dispatcher: RequestDispatcher, options: Partial<ConnectionOptions> = {}) {
     this.socket = socket
@@ -273,8 +274,8 @@ export class Connection {
   /** Resolves when the peer has caught up or the connection is closed; for use while `saturated`. */
   drained(): Promise<void> {
     return new Promise(resolve => {
-      this.onDrain(resolve)
-      this.onClose(resolve)
+      if (this.closed) resolve()
+      else this.drainWaiters.push(resolve)
     })
   }
 
@@ -351,6 +352,7 @@ export class Connection {
 
   private onDrained(): void {
     for (const callback of this.drainCallbacks.splice(0)) this.guard(callback)
+    for (const resolve of this.drainWaiters.splice(0)) resolve()
     if (!this.closed) this.read(() => this.decoder.resume(this))
     if (!this.saturated) this.socket.resume()
   }
@@ -363,6 +365,7 @@ export class Connection {
     for (const callback of this.closeCallbacks.splice(0)) this.guard(callback)
     this.settleAll()
     this.drainCallbacks.length = 0
+    for (const resolve of this.drainWaiters.splice(0)) resolve()
   }
 
   /** Callbacks run from the event loop, where an error would end the process. */
