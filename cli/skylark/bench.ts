@@ -146,7 +146,7 @@ async function send(namesrvAddr: string, topic: string, options: BenchOptions) {
     const begin = performance.now()
     await sendAll(total, (done, tookMs) => {
       latency.recordValue(Math.round(tookMs * 1000))
-      if (done % 1000 === 0) bar.update(done)
+      bar.update(done)
     })
     const ms = performance.now() - begin
     bar.stop()

@@ -20,11 +20,8 @@ const MAX_LISTED = 20
 export async function produce(topic: string, texts: readonly string[], options: ProduceOptions): Promise<void> {
   const producer = new Producer({ group: options.group, namesrvAddr: options.namesrv })
   await producer.start()
-  let stopped = false
-  onStop(() => {
-    stopped = true
-    process.stdin.destroy()
-  })
+  const ending = new AbortController()
+  onStop(() => ending.abort())
   try {
     const total = totalOf(texts, options)
     const listed = total === null || total <= MAX_LISTED
@@ -33,41 +30,53 @@ export async function produce(topic: string, texts: readonly string[], options: 
     let begun = 0
     let sent = 0
     let failure: unknown = null
-    const underway = new Set<Promise<void>>()
-
-    const sendOne = async (body: string | Buffer): Promise<void> => {
-      const result = await producer.send({ topic, body, keys: options.key, tags: options.tag })
-      sent++
-      if (listed) process.stdout.write(`${resultLine(result)}\n`)
-      else bar?.update(sent)
+    let inFlight = 0
+    let wake = () => {}
+    /** Waits until at most so many sends are under way. */
+    const atMost = async (limit: number) => {
+      while (inFlight > limit)
+        await new Promise<void>(resolve => {
+          wake = resolve
+        })
     }
-    for await (const body of bodiesOf(texts, options)) {
-      if (stopped || failure !== null) break
+    const sendOne = async (body: string | Buffer) => {
+      inFlight++
+      try {
+        const result = await producer.send({ topic, body, keys: options.key, tags: options.tag })
+        sent++
+        if (listed) process.stdout.write(`${resultLine(result)}\n`)
+        else bar?.update(sent)
+      } catch (error) {
+        failure ??= error
+        ending.abort()
+      }
+      inFlight--
+      wake()
+    }
+    for await (const body of bodiesOf(texts, options, ending.signal)) {
+      if (ending.signal.aborted) break
       if (options.rate !== undefined) await pause(begin + (begun / options.rate) * 1000)
       begun++
-      const sending: Promise<void> = sendOne(body)
-        .catch(error => {
-          failure ??= error
-        })
-        .finally(() => underway.delete(sending))
-      underway.add(sending)
-      if (underway.size >= MAX_IN_FLIGHT) await Promise.race(underway)
+      void sendOne(body)
+      await atMost(MAX_IN_FLIGHT - 1)
     }
-    await Promise.all(underway)
+    await atMost(0)
     bar?.stop()
     if (failure !== null) {
-      if (sent > 0) process.stderr.write(`${count(sent)} messages were sent before that:\n`)
+      if (sent > 0) process.stderr.write(`${messages(sent)} sent before that:\n`)
       throw failure
     }
     const ms = performance.now() - begin
     if (!listed || total === null) {
       const rate = count((sent / ms) * 1000)
-      process.stderr.write(`sent ${count(sent)} messages to ${topic} in ${duration(ms)} (${rate}/s)\n`)
+      process.stderr.write(`sent ${messages(sent)} to ${topic} in ${duration(ms)} (${rate}/s)\n`)
     }
   } finally {
     await producer.close()
   }
 }
+
+const messages = (number: number): string => `${count(number)} ${number === 1 ? 'message' : 'messages'}`
 
 /** How many there will be; null when the standard input decides. */
 function totalOf(texts: readonly string[], { count: times = 1, size }: ProduceOptions): number | null {
@@ -77,7 +86,8 @@ function totalOf(texts: readonly string[], { count: times = 1, size }: ProduceOp
 
 async function* bodiesOf(
   texts: readonly string[],
-  { count: times = 1, size }: ProduceOptions
+  { count: times = 1, size }: ProduceOptions,
+  signal: AbortSignal
 ): AsyncGenerator<string | Buffer> {
   if (texts.length > 0 || size !== undefined) {
     const bodies = texts.length > 0 ? texts : [Buffer.alloc(size!, 'skylark ')]
@@ -85,7 +95,9 @@ async function* bodiesOf(
     return
   }
   if (process.stdin.isTTY) process.stderr.write('One message a line; Ctrl+D ends.\n')
-  for await (const line of createInterface({ input: process.stdin })) if (line !== '') yield line
+  for await (const line of createInterface({ input: process.stdin, signal })) if (line !== '') yield line
+  // An input that stays open would keep the process.
+  process.stdin.destroy()
 }
 
 function resultLine({ messageId, queue, queueOffset, status }: SendResult): string {

@@ -2,7 +2,7 @@ import { styleText } from 'node:util'
 
 /** Colours where a person looks, none in files and pipes. */
 export function styled(stream: NodeJS.WriteStream, style: Parameters<typeof styleText>[0], text: string): string {
-  return stream.isTTY && !process.env.NO_COLOR ? styleText(style, text) : text
+  return text !== '' && stream.isTTY && !process.env.NO_COLOR ? styleText(style, text) : text
 }
 
 const grouped = new Intl.NumberFormat('en-US')
@@ -19,6 +19,8 @@ export interface Progress {
   stop(): void
 }
 
+/** Drawing a bar for every message would cost more than sending it. */
+const REDRAW_MS = 50
 const NO_PROGRESS: Progress = { update: () => {}, stop: () => {} }
 
 /** A bar on the standard error while a person looks. */
@@ -32,9 +34,15 @@ export async function progress(label: string, total: number): Promise<Progress> 
     clearOnComplete: true
   })
   const begin = performance.now()
+  let drawn = begin
   bar.start(total, 0, { rate: 0 })
   return {
-    update: done => bar.update(done, { rate: count((done / (performance.now() - begin)) * 1000) }),
+    update: done => {
+      const now = performance.now()
+      if (done < total && now - drawn < REDRAW_MS) return
+      drawn = now
+      bar.update(done, { rate: count((done / (now - begin)) * 1000) })
+    },
     stop: () => bar.stop()
   }
 }

@@ -73,6 +73,26 @@ t.test('lines of the standard input are messages; JSON, tags and times choose wh
   t.match(later.stdout, /other\n$/)
 })
 
+t.test('a producer that waits for lines ends by a signal, and when the broker does not take them', async t => {
+  const server = await startSkylark(t)
+  const args = ['produce', 'lines', '-n', server.namesrv]
+  const stopped = startCli(t, 'skylark', args, { input: null })
+  stopped.child.stdin!.write('first\n')
+  await stopped.printed(/^sent /)
+  stopped.child.kill('SIGINT')
+  t.equal(await stopped.ended, 0)
+  t.match(stopped.stderr, /^sent 1 message to lines in /)
+
+  const failing = startCli(t, 'skylark', args, { input: null })
+  failing.child.stdin!.write('second\n')
+  await failing.printed(/^sent /)
+  server.child.kill('SIGTERM')
+  await server.ended
+  failing.child.stdin!.write('third\n')
+  t.equal(await failing.ended, 1)
+  t.match(failing.stderr, /^1 message sent before that:\nnot sent to lines /)
+})
+
 t.test('many messages are counted instead of listed', async t => {
   const { namesrv } = await startSkylark(t)
   const sent = await runCli(t, 'skylark', ['produce', 'many', '-c', '1000', '-s', '100', '-n', namesrv])

@@ -19,8 +19,8 @@ export interface CliProcess {
 export interface CliOptions {
   cwd?: string
   env?: Readonly<Record<string, string>>
-  /** What it reads from the standard input. Default: nothing. */
-  input?: string
+  /** What it reads from the standard input; null leaves that open, for `child.stdin`. Default: nothing. */
+  input?: string | null
 }
 
 /** What the machine says must not decide what a test sees, and what the test runner adds would slow every start. */
@@ -40,7 +40,7 @@ export function startCli(
   t.teardown(() => child.kill('SIGKILL'))
   // A program that ends before it has read everything is judged by what it says.
   child.stdin.on('error', () => {})
-  child.stdin.end(input)
+  if (input !== null) child.stdin.end(input)
 
   const texts = { stdout: '', stderr: '' }
   let wake = () => {}
