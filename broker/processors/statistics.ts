@@ -129,18 +129,29 @@ export function registerStatisticsRequests(broker: Broker): void {
 
   // AdminBrokerProcessor#getBrokerHaStatus: of a master without slaves
   dispatcher.register(RequestCode.GET_BROKER_HA_STATUS, () => {
+    const { master, slave, store } = broker
+    const nowMs = broker.clock.now()
+    const replicas = master?.replicas.all() ?? []
     const body = formatBody({
       haClientRuntimeInfo: {
-        lastReadTimestamp: 0,
-        lastWriteTimestamp: 0,
+        lastReadTimestamp: slave?.status.lastReadMs ?? 0,
+        lastWriteTimestamp: slave?.status.lastWriteMs ?? 0,
+        masterAddr: slave?.status.masterAddress || undefined,
         masterFlushOffset: 0,
-        maxOffset: 0,
-        transferredByteInSecond: 0
+        maxOffset: slave === null ? 0 : store.maxPhysicalOffset,
+        transferredByteInSecond: slave?.status.bytesPerSecond ?? 0
       },
-      haConnectionInfo: [],
-      inSyncSlaveNums: 0,
-      master: options.brokerRole !== 'SLAVE',
-      masterCommitLogMaxOffset: broker.store.maxPhysicalOffset
+      haConnectionInfo: replicas.map(replica => ({
+        addr: replica.address,
+        diff: store.maxPhysicalOffset - replica.ackOffset,
+        inSync: master!.replicas.isInSync(replica, nowMs),
+        slaveAckOffset: replica.ackOffset,
+        transferFromWhere: replica.ackOffset,
+        transferredByteInSecond: 0
+      })),
+      inSyncSlaveNums: master?.replicas.inSync(nowMs).length ?? 0,
+      master: master !== null,
+      masterCommitLogMaxOffset: master === null ? slave!.status.masterMaxOffset : store.maxPhysicalOffset
     })
     return response(ResponseCode.SUCCESS, null, null, body)
   })
@@ -214,6 +225,8 @@ async function runtimeInfo(broker: Broker): Promise<Map<string, string>> {
     getMissTps: triple(miss),
     getTotalTps: triple(total),
     getTransferredTps: triple(transferred),
+    // The same under its name in 4.x, whose mqadmin clusterList stops without it.
+    getTransferedTps: triple(transferred),
     msgPutTotalYesterdayMorning: stats.dailyPuts.yesterdayMorning,
     msgPutTotalTodayMorning: stats.dailyPuts.todayMorning,
     msgPutTotalTodayNow: stats.dailyPuts.total,
