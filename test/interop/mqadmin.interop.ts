@@ -277,12 +277,12 @@ const scenarios: Record<string, (t: Test, stage: Stage) => Promise<void>> = {
   },
 
   'getBrokerConfig shows what updateBrokerConfig sets': async (t, { mqadmin, cluster }) => {
-    const update = ['updateBrokerConfig', '-b', cluster.brokerAddr, '-k', 'defaultTopicQueueNums', '-v'] as const
-    t.match((await mqadmin(...update, '7'))[0], `update broker config success, ${cluster.brokerAddr}`)
+    const update = ['updateBrokerConfig', '-b', cluster.brokerAddr, '-k', 'fileReservedTime', '-v'] as const
+    t.match((await mqadmin(...update, '71'))[0], `update broker config success, ${cluster.brokerAddr}`)
     const shown = (await mqadmin('getBrokerConfig', '-b', cluster.brokerAddr)).join('\n')
-    t.match(shown, /^defaultTopicQueueNums += {2}7$/m)
+    t.match(shown, /^fileReservedTime += {2}71$/m)
     t.match(shown, new RegExp(`^brokerName +=  ${cluster.brokerName}$`, 'm'))
-    await mqadmin(...update, '8')
+    await mqadmin(...update, '72')
   },
 
   'producerConnection shows who sends': async (_t, { mqadmin, version, topic, client }) => {
