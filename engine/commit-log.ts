@@ -2,12 +2,15 @@ import {
   BatchCursor,
   BLANK_BYTES,
   bytesOf,
+  CRC_PROPERTY_BYTES,
   MAX_PROPERTIES_BYTES,
   MAX_V1_TOPIC_BYTES,
+  propertyCrcAt,
   type RecordFields,
   RecordMagic,
   recordSize,
   SysFlag,
+  writePropertyCrc,
   writeRecord
 } from '../message/index.ts'
 import type { Clock } from './clock.ts'
@@ -19,6 +22,7 @@ import type { MappedFileQueue } from './mapped-file.ts'
 import type { StoreOptions } from './options.ts'
 import { type PutMessage, PutStatus, type PutWaiter } from './put-status.ts'
 import type { QueueIndex } from './queue-index.ts'
+import { RecordExtender, type RecordExtension, withRoomForCrc } from './record-extension.ts'
 
 /** A record may be larger than its body by this. MessageStoreConfig, MessageExtEncoder */
 const RECORD_OVERHEAD_BYTES = 64 * 1024
@@ -39,6 +43,7 @@ interface PendingPut {
   storeTimestamp: number
   waitStored: boolean
   deadlineMs: number
+  extension: RecordExtension | null
 }
 
 /** What happens behind the log: derived files, and whoever waits for messages. */
@@ -83,6 +88,7 @@ export class CommitLog {
   private readonly queues: ConsumeQueueStore
   private readonly derived: DerivedWrites
   private readonly follower: LogFollower
+  private readonly extender: RecordExtender
   private readonly buffer: Buffer
   private readonly view: DataView
   /** How much of the buffer is not written yet. */
@@ -124,6 +130,7 @@ export class CommitLog {
     this.derived = derived
     this.follower = follower
     this.segments = segments
+    this.extender = new RecordExtender(options, queues)
     const bytes = options.maxMessageSizeBytes + RECORD_OVERHEAD_BYTES + MAX_GATHERED_BYTES + BLANK_BYTES
     this.buffer = Buffer.allocUnsafeSlow(bytes)
     this.view = new DataView(this.buffer.buffer, this.buffer.byteOffset, bytes)
@@ -165,9 +172,20 @@ export class CommitLog {
 
   /** Adds one message. CommitLog#asyncPutMessage */
   put(message: PutMessage, waiter: PutWaiter): void {
+    if (!this.extender.concerns(message)) {
+      this.putRecord(message, waiter, null)
+      return
+    }
+    const extension = this.extender.extend(message)
+    if ('reason' in extension) this.refuse(waiter, extension.status, extension.reason)
+    else this.putRecord(message, waiter, extension)
+  }
+
+  private putRecord(message: PutMessage, waiter: PutWaiter, extension: RecordExtension | null): void {
     const topic = this.bytesOfTopic(message.topic)
     const bodyBytes = message.bodyEnd - message.bodyStart
-    const propertiesBytes = message.propertiesEnd - message.propertiesStart
+    const propertiesBytes =
+      extension === null ? message.propertiesEnd - message.propertiesStart : extension.properties.length
     if (this.refusedByState(waiter, message.waitStored) || this.refusedByPlace(message, topic, waiter)) return
     if (bodyBytes > this.options.maxMessageSizeBytes) {
       const allowed = this.options.maxMessageSizeBytes
@@ -192,8 +210,20 @@ export class CommitLog {
     f.properties = message.properties
     f.propertiesStart = message.propertiesStart
     f.propertiesEnd = message.propertiesEnd
+    const physicalOffset = extension === null ? this.append(queue) : this.appendExtended(queue, extension)
+    this.expect(message, waiter, queue, f.queueOffset, physicalOffset, extension)
+  }
+
+  private appendExtended(queue: QueueIndex | null, extension: RecordExtension): number {
+    const f = this.fields
+    f.properties = extension.properties
+    f.propertiesStart = 0
+    f.propertiesEnd = extension.properties.length
     const physicalOffset = this.append(queue)
-    this.expect(message, waiter, queue, f.queueOffset, physicalOffset)
+    if (queue !== null) queue.nextOffset += extension.count - 1
+    for (const [lmq, offset] of extension.lmqPlaces) lmq.nextOffset = offset + 1
+    if (extension.crc) writePropertyCrc(this.buffer, physicalOffset - this.maxOffset, this.gathered)
+    return physicalOffset
   }
 
   /**
@@ -203,8 +233,21 @@ export class CommitLog {
   putBatch(message: PutMessage, waiter: PutWaiter, physicalOffsets: number[]): void {
     const topic = this.bytesOfTopic(message.topic)
     let total = 0
-    for (const batch = new BatchCursor(message.body, message.bodyStart, message.bodyEnd); batch.next(); )
-      total += this.sizeOf(topic, batch.bodyEnd - batch.bodyStart, batch.propertiesEnd - batch.propertiesStart, message)
+    const { enabledAppendPropCrc: crc } = this.options
+    for (const batch = new BatchCursor(message.body, message.bodyStart, message.bodyEnd); batch.next(); ) {
+      const { propertiesStart, propertiesEnd } = batch
+      if (propertyCrcAt(message.body, propertiesStart, propertiesEnd) >= 0) {
+        this.refuse(waiter, PutStatus.MESSAGE_ILLEGAL, 'a message of the batch has the property __CRC32# of the store')
+        return
+      }
+      const propertiesBytes = propertiesEnd - propertiesStart + (crc ? CRC_PROPERTY_BYTES + 1 : 0)
+      if (propertiesBytes > MAX_PROPERTIES_BYTES) {
+        const reason = `the properties of a message have ${propertiesBytes} bytes, allowed are ${MAX_PROPERTIES_BYTES}`
+        this.refuse(waiter, PutStatus.PROPERTIES_SIZE_EXCEEDED, reason)
+        return
+      }
+      total += this.sizeOf(topic, batch.bodyEnd - batch.bodyStart, propertiesBytes, message)
+    }
     if (this.refusedByState(waiter, message.waitStored) || this.refusedByPlace(message, topic, waiter)) return
     if (total === 0 || total > this.options.maxMessageSizeBytes) {
       const allowed = this.options.maxMessageSizeBytes
@@ -223,9 +266,16 @@ export class CommitLog {
       f.bodyEnd = batch.bodyEnd
       f.propertiesStart = batch.propertiesStart
       f.propertiesEnd = batch.propertiesEnd
-      physicalOffsets.push(this.append(queue))
+      if (crc) {
+        f.properties = withRoomForCrc(message.body.subarray(batch.propertiesStart, batch.propertiesEnd))
+        f.propertiesStart = 0
+        f.propertiesEnd = f.properties.length
+      }
+      const physicalOffset = this.append(queue)
+      if (crc) writePropertyCrc(this.buffer, physicalOffset - this.maxOffset, this.gathered)
+      physicalOffsets.push(physicalOffset)
     }
-    this.expect(message, waiter, queue, firstQueueOffset, physicalOffsets[0]!)
+    this.expect(message, waiter, queue, firstQueueOffset, physicalOffsets[0]!, null)
   }
 
   private sizeOf(topic: Uint8Array, bodyBytes: number, propertiesBytes: number, message: PutMessage): number {
@@ -319,7 +369,8 @@ export class CommitLog {
     waiter: PutWaiter,
     queue: QueueIndex | null,
     queueOffset: number,
-    physicalOffset: number
+    physicalOffset: number,
+    extension: RecordExtension | null
   ): void {
     const { storeTimestamp } = this.fields
     this.pending.push({
@@ -330,7 +381,8 @@ export class CommitLog {
       endOffset: this.maxOffset + this.gathered,
       storeTimestamp,
       waitStored: message.waitStored,
-      deadlineMs: storeTimestamp + (this.sync ? this.options.syncFlushTimeoutMs : this.options.slaveTimeoutMs)
+      deadlineMs: storeTimestamp + (this.sync ? this.options.syncFlushTimeoutMs : this.options.slaveTimeoutMs),
+      extension
     })
     if (this.commitQueued) return
     this.commitQueued = true
@@ -421,8 +473,9 @@ export class CommitLog {
       this.log.error({ err: error }, 'the torn end of the CommitLog could not be cleared: the next write tries again')
     }
     for (let i = pending.length - 1; i >= 0; i--) {
-      const { queue, queueOffset } = pending[i]!
+      const { queue, queueOffset, extension } = pending[i]!
       if (queue !== null) queue.nextOffset = queueOffset
+      for (const [lmq, offset] of extension?.lmqPlaces.toReversed() ?? []) lmq.nextOffset = offset
     }
     for (const put of pending) this.refused.push(put)
     this.refusedBecause = this.failure

@@ -1,4 +1,5 @@
 import { join } from 'node:path'
+import { BatchConsumeQueue } from './batch-consume-queue.ts'
 import { ConsumeQueue } from './consume-queue.ts'
 import { ConsumeQueueExtension } from './consume-queue-extension.ts'
 import type { DerivedWrites } from './derived-writes.ts'
@@ -6,6 +7,7 @@ import type { Files } from './files.ts'
 import type { Log } from './log.ts'
 import { MappedFileQueue } from './mapped-file.ts'
 import type { OpenFiles } from './open-files.ts'
+import type { QueueIndex, QueueType } from './queue-index.ts'
 
 /** So many bytes of units are looked at when the store is opened, the newest of each queue. */
 const CHECKED_BYTES = 256 * 1024 * 1024
@@ -16,6 +18,11 @@ interface QueueFiles {
   openFiles: OpenFiles
   dir: string
   fileSizeBytes: number
+  /** Of topics whose queues have a unit a batch. */
+  batchDir: string
+  batchFileSizeBytes: number
+  /** Which kind a topic's queues are, as far as the caller knows. */
+  queueTypeOf: (topic: string) => QueueType | undefined
   /** Of RocketMQ's ConsumeQueue extension. */
   extensionDir: string
   extensionFileSizeBytes: number
@@ -25,7 +32,10 @@ interface QueueFiles {
 
 /** All queues of a store, by topic and queue id. ConsumeQueueStore */
 export class ConsumeQueueStore {
-  private readonly topics = new Map<string, Map<number, ConsumeQueue>>()
+  /** How many LMQ queues there are. */
+  lmqCount = 0
+
+  private readonly topics = new Map<string, Map<number, QueueIndex>>()
   private readonly parts: QueueFiles
 
   constructor(parts: QueueFiles) {
@@ -33,8 +43,12 @@ export class ConsumeQueueStore {
   }
 
   load(): void {
-    const { files, openFiles, dir, extensionDir, extensionFileSizeBytes, log } = this.parts
-    for (const [topic, queueId] of this.directoriesIn(dir)) this.get(topic, queueId)
+    const { files, openFiles, dir, batchDir, extensionDir, extensionFileSizeBytes, log } = this.parts
+    for (const [topic, queueId] of this.directoriesIn(batchDir)) this.open(topic, queueId, 'BatchCQ')
+    for (const [topic, queueId] of this.directoriesIn(dir))
+      if (this.find(topic, queueId) === undefined) this.open(topic, queueId, 'SimpleCQ')
+      else
+        log.warn({ path: join(dir, topic, String(queueId)) }, 'ignored: the queues of this topic are of another kind')
     const queues = [...this.all()]
     const checkBytes = Math.max(MIN_CHECKED_BYTES_OF_QUEUE, CHECKED_BYTES / Math.max(1, queues.length))
     for (const queue of queues) queue.load(checkBytes)
@@ -42,7 +56,8 @@ export class ConsumeQueueStore {
       const path = join(extensionDir, topic, String(queueId))
       const segments = new MappedFileQueue(files, openFiles, path, extensionFileSizeBytes)
       segments.loadForReading(log)
-      this.get(topic, queueId).extension = new ConsumeQueueExtension(segments)
+      const queue = this.get(topic, queueId)
+      if (queue instanceof ConsumeQueue) queue.extension = new ConsumeQueueExtension(segments)
     }
   }
 
@@ -56,28 +71,39 @@ export class ConsumeQueueStore {
   }
 
   /** The queue, if it exists. */
-  find(topic: string, queueId: number): ConsumeQueue | undefined {
+  find(topic: string, queueId: number): QueueIndex | undefined {
     return this.topics.get(topic)?.get(queueId)
   }
 
   /** The queue; its files come with its first block of units. */
-  get(topic: string, queueId: number): ConsumeQueue {
-    let queues = this.topics.get(topic)
-    if (queues === undefined) {
-      queues = new Map()
-      this.topics.set(topic, queues)
-    }
-    let queue = queues.get(queueId)
-    if (queue === undefined) {
-      const { files, openFiles, dir, fileSizeBytes, writes, log } = this.parts
-      const segments = new MappedFileQueue(files, openFiles, join(dir, topic, String(queueId)), fileSizeBytes)
-      queue = new ConsumeQueue(topic, queueId, segments, writes, log)
-      queues.set(queueId, queue)
-    }
+  get(topic: string, queueId: number): QueueIndex {
+    return this.topics.get(topic)?.get(queueId) ?? this.open(topic, queueId, this.typeOf(topic))
+  }
+
+  /** The kind of a topic's queues: what they are, or what the caller knows. */
+  typeOf(topic: string): QueueType {
+    const queues = this.topics.get(topic)
+    if (queues === undefined) return this.parts.queueTypeOf(topic) ?? 'SimpleCQ'
+    for (const queue of queues.values()) return queue instanceof BatchConsumeQueue ? 'BatchCQ' : 'SimpleCQ'
+    return 'SimpleCQ'
+  }
+
+  private open(topic: string, queueId: number, type: QueueType): QueueIndex {
+    const { files, openFiles, dir, fileSizeBytes, batchDir, batchFileSizeBytes, writes, log } = this.parts
+    const segmentsIn = (parent: string, sizeBytes: number) =>
+      new MappedFileQueue(files, openFiles, join(parent, topic, String(queueId)), sizeBytes)
+    const queue =
+      type === 'BatchCQ'
+        ? new BatchConsumeQueue(topic, queueId, segmentsIn(batchDir, batchFileSizeBytes), writes, log)
+        : new ConsumeQueue(topic, queueId, segmentsIn(dir, fileSizeBytes), writes, log)
+    if (queue.isMulti) this.lmqCount++
+    const queues = this.topics.get(topic)
+    if (queues === undefined) this.topics.set(topic, new Map([[queueId, queue]]))
+    else queues.set(queueId, queue)
     return queue
   }
 
-  *all(): Generator<ConsumeQueue> {
+  *all(): Generator<QueueIndex> {
     for (const queues of this.topics.values()) yield* queues.values()
   }
 
@@ -96,10 +122,13 @@ export class ConsumeQueueStore {
   }
 
   deleteTopic(topic: string): void {
-    for (const queue of this.topics.get(topic)?.values() ?? []) queue.close()
+    for (const queue of this.topics.get(topic)?.values() ?? []) {
+      queue.close()
+      if (queue.isMulti) this.lmqCount--
+    }
     this.topics.delete(topic)
-    this.parts.files.removeDirectory(join(this.parts.dir, topic))
-    this.parts.files.removeDirectory(join(this.parts.extensionDir, topic))
+    const { files, dir, batchDir, extensionDir } = this.parts
+    for (const parent of [dir, batchDir, extensionDir]) files.removeDirectory(join(parent, topic))
   }
 
   /** Writes the units that are only in memory. Throws what the disk says. */

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict'
-import { layout, readI64, writeI64 } from '../message/index.ts'
+import { isLmq, layout, readI64, writeI64 } from '../message/index.ts'
 import type { ConsumeQueueExtension } from './consume-queue-extension.ts'
 import type { DerivedWrites } from './derived-writes.ts'
 import type { Log } from './log.ts'
 import type { MappedFileQueue } from './mapped-file.ts'
+import type { QueueIndex } from './queue-index.ts'
 import { UnitFile } from './unit-file.ts'
 
 /** One ConsumeQueue unit: where the message lies in the CommitLog, its size, its tag's hash. */
@@ -18,14 +19,12 @@ const MAX_EXTENSION_ADDRESS = -0x8000_0001
 const FIRST_ADDRESS_HIGH = -0x8000_0000
 
 /** The index of one queue of one topic: unit n says where message n lies. ConsumeQueue */
-export class ConsumeQueue {
+export class ConsumeQueue implements QueueIndex {
   readonly topic: string
   readonly queueId: number
-  /** Queue offset of the first message that still exists. */
+  readonly isMulti: boolean
   minOffset = 0
-  /** The queue offset that the next put gets; ahead of maxOffset by what is not dispatched yet. */
   nextOffset = 0
-  /** False when files or units were found broken and removed: they are to be built again. */
   isWhole = true
   /** Where RocketMQ put the tags, if it did. */
   extension: ConsumeQueueExtension | null = null
@@ -38,6 +37,7 @@ export class ConsumeQueue {
   constructor(topic: string, queueId: number, segments: MappedFileQueue, writes: DerivedWrites, log: Log) {
     this.topic = topic
     this.queueId = queueId
+    this.isMulti = isLmq(topic)
     this.segments = segments
     this.log = log
     const unitBytes = CQ_UNIT.bytes
@@ -117,7 +117,10 @@ export class ConsumeQueue {
 
   /** Adds a unit behind the last one; messages that are missing in between get blank units. ConsumeQueue#putMessagePositionInfo */
   append(queueOffset: number, physicalOffset: number, sizeBytes: number, tagsCode: number): void {
-    if (queueOffset > this.maxOffset) this.blankUpTo(queueOffset)
+    if (queueOffset !== this.maxOffset) {
+      if (queueOffset < this.maxOffset) return
+      this.blankUpTo(queueOffset)
+    }
     this.add(physicalOffset, sizeBytes, tagsCode)
     if (this.nextOffset < this.maxOffset) this.nextOffset = this.maxOffset
   }
@@ -178,7 +181,14 @@ export class ConsumeQueue {
     return this.extension?.tagsCodeAt(offset) ?? null
   }
 
-  /** Whether a unit stands for a message. */
+  baseAt(queueOffset: number): number {
+    return queueOffset
+  }
+
+  nextAt(queueOffset: number): number {
+    return queueOffset + 1
+  }
+
   isReal(queueOffset: number): boolean {
     const size = this.sizeAt(queueOffset)
     return size > 0 && size !== BLANK_SIZE
@@ -234,7 +244,7 @@ export class ConsumeQueue {
   /** Makes all units durable that are there now. */
   async flush(): Promise<void> {
     this.units.settle()
-    for (const file of this.segments.list.filter(each => each.dirty)) await file.sync()
+    await this.segments.sync()
   }
 
   /** Empties the queue and removes its files: it is to be built again. */

@@ -11,6 +11,7 @@ export { mappedFileCount, realFiles } from './native/real-files.ts'
 // What can be set, and what can go wrong.
 export { parseDelayLevels, type StoreOptions, storeDefaults } from './options.ts'
 export { type PutMessage, type PutResult, PutStatus, type PutWaiter } from './put-status.ts'
+export type { QueueType } from './queue-index.ts'
 export type { GetResult, GetStatus, MessageFilter, Slice } from './reader.ts'
 export type { RecoveryProgress } from './recovery.ts'
 export type { ArrivalListener } from './reput.ts'

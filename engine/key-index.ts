@@ -26,6 +26,8 @@ const positive = (hash: number): number => (hash === -0x8000_0000 ? 0 : Math.abs
 export class KeyIndex {
   private readonly list: IndexFile[] = []
   private readonly hashes = { key: new Map<string, number>(), tag: new Map<string, number>() }
+  /** Whether files behind the last one were removed because they were broken. */
+  private hasLostFiles = false
   private readonly files: Files
   private readonly openFiles: OpenFiles
   private readonly dir: string
@@ -72,8 +74,10 @@ export class KeyIndex {
     for (const { name, sizeBytes } of found) {
       broken ||= sizeBytes !== this.fileBytes || (missing !== undefined && name > missing)
       const { indexFile } = this.open(name)
-      if (broken) this.removeBroken(indexFile)
-      else {
+      if (broken) {
+        this.removeBroken(indexFile)
+        this.hasLostFiles = true
+      } else {
         indexFile.load()
         this.list.push(indexFile)
       }
@@ -105,8 +109,18 @@ export class KeyIndex {
       const end = file.endPhysicalOffset
       const kept = file.repair(limit, storeTimeAt)
       if (kept && file.endPhysicalOffset === end && (file.isFull || i === this.list.length - 1)) continue
-      for (const later of this.list.splice(kept ? i + 1 : i)) this.removeBroken(later)
+      const lost = this.list.splice(kept ? i + 1 : i)
+      for (const later of lost) this.removeBroken(later)
+      this.hasLostFiles ||= lost.length > 0
     }
+    if (this.hasLostFiles) this.dropLastRecord(storeTimeAt)
+  }
+
+  /** The keys of one record may be spread over two files: when the second is gone, they are filed again. */
+  private dropLastRecord(storeTimeAt: (physicalOffset: number) => number): void {
+    const last = this.list.at(-1)
+    if (last !== undefined && !last.repair(last.endPhysicalOffset, storeTimeAt)) this.list.pop()!.remove()
+    this.hasLostFiles = false
   }
 
   /** Physical offset of the newest message that is filed; -1 without any. */

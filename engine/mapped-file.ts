@@ -196,9 +196,11 @@ export class MappedFile implements Closable {
 export class MappedFileQueue {
   readonly list: MappedFile[] = []
   readonly fileSizeBytes: number
+  readonly dir: string
   private readonly files: Files
   private readonly openFiles: OpenFiles
-  readonly dir: string
+  /** Whether files were removed that a power cut could bring back. */
+  private hasRemoved = false
 
   constructor(files: Files, openFiles: OpenFiles, dir: string, fileSizeBytes: number) {
     this.files = files
@@ -331,6 +333,7 @@ export class MappedFileQueue {
   truncate(offset: number): boolean {
     let dropped = false
     for (; this.list.length > 1 && this.last!.startOffset >= offset; dropped = true) this.list.pop()!.remove()
+    this.hasRemoved ||= dropped
     const { last } = this
     if (last === undefined || offset >= last.endOffset) return dropped
     const pos = Math.max(0, offset - last.startOffset)
@@ -340,7 +343,16 @@ export class MappedFileQueue {
   }
 
   removeAll(): void {
+    this.hasRemoved ||= this.list.length > 0
     for (const file of this.list.splice(0)) file.remove()
+  }
+
+  /** Makes durable all that was written, and that what was removed stays away. */
+  async sync(): Promise<void> {
+    for (const file of this.list.filter(each => each.dirty)) await file.sync()
+    if (!this.hasRemoved) return
+    await this.files.syncDirectory(this.dir)
+    this.hasRemoved = false
   }
 
   close(): void {

@@ -132,6 +132,7 @@ export class MessageStore {
       : null
     const delaysMs = parseDelayLevels(options.messageDelayLevel)
     this.reput = new Reput(this.segments, this.queues, this.index, this.notes, delaysMs, clock, log)
+    this.reput.multiDispatch = options.enableMultiDispatch
     this.reput.onDamage = (from, to) => this.damage.add(from, to)
     this.reput.onDispatched = () => this.checkpointLater()
     this.commitLog = new CommitLog(options, clock, log, this.segments, this.queues, this.writes, this.reput)
@@ -145,7 +146,8 @@ export class MessageStore {
       options,
       clock,
       log,
-      dispatchedUntil: () => this.reput.offset,
+      durableUntil: () => this.checkpoint.logicsPhysicalOffset,
+      saveCheckpoint: () => this.saveCheckpoint(),
       beforeDerived: () => this.saveNotes()
     })
   }

@@ -30,6 +30,13 @@ export interface StoreOptions {
   syncFlushTimeoutMs: number
   /** How long a put waits for replicas. Default: 3,000. */
   slaveTimeoutMs: number
+  /** Whether records carry a checksum of all of them, not of their body alone. Default: false. */
+  enabledAppendPropCrc: boolean
+  /** Whether messages with INNER_MULTI_DISPATCH get an offset in each LMQ queue that it names, and whether they are listed there. Default: false. */
+  enableLmq: boolean
+  enableMultiDispatch: boolean
+  /** How many LMQ queues there may be. Default: 20,000. */
+  maxLmqConsumeQueueNum: number
   /** Check bodies against their CRC while recovering. Default: true. */
   checkCrcOnRecover: boolean
   /** The delay of each level, e.g. `1s 5s 1m 2h`; decides tags codes of the schedule topic. */
@@ -80,6 +87,10 @@ export const storeDefaults: Readonly<StoreOptions> = Object.freeze({
   flushIntervalConsumeQueueMs: 10_000,
   syncFlushTimeoutMs: 5000,
   slaveTimeoutMs: 3000,
+  enabledAppendPropCrc: false,
+  enableLmq: false,
+  enableMultiDispatch: false,
+  maxLmqConsumeQueueNum: 20_000,
   checkCrcOnRecover: true,
   messageDelayLevel: '1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h',
   maxTransferCountOnMessageInMemory: 32,

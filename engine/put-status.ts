@@ -13,7 +13,9 @@ export const PutStatus = {
   /** Stored, but not taken over by enough replicas in time. */
   FLUSH_SLAVE_TIMEOUT: 5,
   /** Not stored: too few replicas are in sync. */
-  IN_SYNC_REPLICAS_NOT_ENOUGH: 6
+  IN_SYNC_REPLICAS_NOT_ENOUGH: 6,
+  /** Not stored: there are too many LMQ queues to make another. */
+  LMQ_CONSUME_QUEUE_NUM_EXCEEDED: 7
 } as const
 
 /** A message on its way in. Everything is borrowed while `put` runs: callers reuse one object. */

@@ -8,11 +8,12 @@ import {
   storeTimestampAt,
   viewOf
 } from '../message/index.ts'
+import { BatchConsumeQueue } from './batch-consume-queue.ts'
 import type { CommitLog } from './commit-log.ts'
-import type { ConsumeQueue } from './consume-queue.ts'
 import type { ConsumeQueueStore } from './consume-queue-store.ts'
 import type { DamageReport } from './damage.ts'
 import type { StoreOptions } from './options.ts'
+import type { QueueIndex } from './queue-index.ts'
 
 /** How a read ended. GetMessageStatus */
 export type GetStatus =
@@ -41,6 +42,8 @@ export interface GetResult {
   minOffset: number
   maxOffset: number
   sizeBytes: number
+  /** How many messages the slices hold: more than there are slices where a record is a batch. */
+  messageCount: number
   slices: Slice[]
 }
 
@@ -116,7 +119,7 @@ export class Reader {
   }
 
   private collect(
-    queue: ConsumeQueue,
+    queue: QueueIndex,
     offset: number,
     maxCount: number,
     filter: MessageFilter | null
@@ -125,19 +128,20 @@ export class Reader {
     const first = queue.physicalAt(offset)
     const o = this.options
     const recent = this.isInMemory(first)
-    const countLimit = Math.min(
-      maxCount,
-      recent ? o.maxTransferCountOnMessageInMemory : o.maxTransferCountOnMessageInDisk
-    )
+    const countLimit = recent ? o.maxTransferCountOnMessageInMemory : o.maxTransferCountOnMessageInDisk
     const bytesLimit = recent ? o.maxTransferBytesOnMessageInMemory : o.maxTransferBytesOnMessageInDisk
     const wanted: Wanted[] = []
     let total = 0
+    let count = 0
     let next = offset
     let removed = false
-    for (; next < end; next++) {
+    for (let following = offset; next < end; next = following) {
+      following = queue.nextAt(next)
       const physicalOffset = queue.physicalAt(next)
       const sizeBytes = queue.sizeAt(next)
-      if (wanted.length > 0 && (wanted.length >= countLimit || total + sizeBytes > bytesLimit)) break
+      const base = queue.baseAt(next)
+      const wantedCount = count + following - base
+      if (wanted.length > 0 && (count >= countLimit || wantedCount > maxCount || total + sizeBytes > bytesLimit)) break
       if (!queue.isReal(next) || physicalOffset < this.commitLog.minOffset) {
         removed = true
         continue
@@ -146,23 +150,25 @@ export class Reader {
         const tagsCode = queue.tagsCodeAt(next)
         if (tagsCode !== null && !filter.matchesTagsCode(tagsCode)) continue
       }
-      wanted.push({ queueOffset: next, physicalOffset, sizeBytes })
+      wanted.push({ queueOffset: base, physicalOffset, sizeBytes })
       total += sizeBytes
+      count = wantedCount
     }
     if (wanted.length === 0) return this.missed(queue, removed ? 'MESSAGE_WAS_REMOVING' : 'NO_MATCHED_MESSAGE', next)
-    const slices = this.isHot(first) ? this.mapped(wanted) : null
-    if (slices !== null) return this.found(queue, slices, next)
+    const slices = this.isHot(first) ? this.mapped(queue, wanted) : null
+    if (slices !== null) return this.found(queue, slices, count, next)
     return Promise.all(wanted.map(each => this.readWanted(queue, each))).then(records =>
       this.found(
         queue,
         records.flatMap(bytes => (bytes === null ? [] : [{ bytes, start: 0, end: bytes.length }])),
+        count,
         next
       )
     )
   }
 
   /** Records where they lie in the map; null when one is not there, so that it is looked at closely. */
-  private mapped(wanted: readonly Wanted[]): Slice[] | null {
+  private mapped(queue: QueueIndex, wanted: readonly Wanted[]): Slice[] | null {
     const slices: Slice[] = []
     for (const { queueOffset, physicalOffset, sizeBytes } of wanted) {
       const segment = this.commitLog.segments.at(physicalOffset)
@@ -175,7 +181,7 @@ export class Reader {
       if (
         view.getInt32(start) !== sizeBytes ||
         readI64(view, start + at.physicalOffset) !== physicalOffset ||
-        readI64(view, start + at.queueOffset) !== queueOffset
+        (readI64(view, start + at.queueOffset) !== queueOffset && !queue.isMulti)
       )
         return null
       slices.push({ bytes, start, end: start + sizeBytes })
@@ -184,16 +190,15 @@ export class Reader {
   }
 
   /** The record of a unit; null, and reported, when the log does not have it there. */
-  private async readWanted(queue: ConsumeQueue, wanted: Wanted): Promise<Uint8Array | null> {
+  private async readWanted(queue: QueueIndex, wanted: Wanted): Promise<Uint8Array | null> {
     const { queueOffset, physicalOffset, sizeBytes } = wanted
     const record = await this.read(physicalOffset, sizeBytes)
     const { cursor } = this
     if (
       record !== null &&
       cursor.at(viewOf(record), record, 0, record.length) === RecordCheck.OK &&
-      cursor.queueOffset === queueOffset &&
-      cursor.queueId === queue.queueId &&
-      cursor.topic === queue.topic
+      (queue.isMulti ||
+        (cursor.queueOffset === queueOffset && cursor.queueId === queue.queueId && cursor.topic === queue.topic))
     )
       return record
     const { minOffset, maxOffset } = this.commitLog
@@ -240,7 +245,7 @@ export class Reader {
   }
 
   /** Store time of a message, ms; -1 when it is gone. */
-  async storeTime(queue: ConsumeQueue, queueOffset: number): Promise<number> {
+  async storeTime(queue: QueueIndex, queueOffset: number): Promise<number> {
     if (queueOffset < queue.minOffset || queueOffset >= queue.maxOffset || !queue.isReal(queueOffset)) return -1
     return this.storeTimeAt(queue.physicalAt(queueOffset))
   }
@@ -254,6 +259,7 @@ export class Reader {
   ): Promise<number> {
     const queue = this.queues.find(topic, queueId)
     if (queue === undefined) return 0
+    if (queue instanceof BatchConsumeQueue) return queue.offsetByTime(timestampMs, boundary)
     let low = queue.minOffset
     let high = queue.maxOffset
     while (low < high) {
@@ -265,20 +271,20 @@ export class Reader {
     return boundary === 'LOWER' ? low : Math.max(queue.minOffset, low - 1)
   }
 
-  private missed(queue: ConsumeQueue | undefined, status: GetStatus, nextBeginOffset: number): GetResult {
+  private missed(queue: QueueIndex | undefined, status: GetStatus, nextBeginOffset: number): GetResult {
     this.missedCount++
     const { minOffset = 0, maxOffset = 0 } = queue ?? {}
-    return { status, nextBeginOffset, minOffset, maxOffset, sizeBytes: 0, slices: NO_SLICES }
+    return { status, nextBeginOffset, minOffset, maxOffset, sizeBytes: 0, messageCount: 0, slices: NO_SLICES }
   }
 
-  private found(queue: ConsumeQueue, slices: Slice[], nextBeginOffset: number): GetResult {
+  private found(queue: QueueIndex, slices: Slice[], messageCount: number, nextBeginOffset: number): GetResult {
     if (slices.length === 0) return this.missed(queue, 'MESSAGE_WAS_REMOVING', nextBeginOffset)
     let sizeBytes = 0
     for (const { start, end } of slices) sizeBytes += end - start
     this.foundCount++
-    this.gotCount += slices.length
+    this.gotCount += messageCount
     this.gotBytes += sizeBytes
     const { minOffset, maxOffset } = queue
-    return { status: 'FOUND', nextBeginOffset, minOffset, maxOffset, sizeBytes, slices }
+    return { status: 'FOUND', nextBeginOffset, minOffset, maxOffset, sizeBytes, messageCount, slices }
   }
 }

@@ -2,12 +2,12 @@ import { RecordCheck, RecordCursor, viewOf } from '../message/index.ts'
 import type { Checkpoint } from './checkpoint.ts'
 import type { Clock } from './clock.ts'
 import type { CommitLog } from './commit-log.ts'
-import type { ConsumeQueue } from './consume-queue.ts'
 import type { ConsumeQueueStore } from './consume-queue-store.ts'
 import type { DamageReport } from './damage.ts'
 import type { KeyIndex } from './key-index.ts'
 import type { Log } from './log.ts'
 import { LogScanner, type ScanListener } from './log-scanner.ts'
+import type { QueueIndex } from './queue-index.ts'
 import type { Placer, Reput } from './reput.ts'
 import type { StoreNotes } from './store-notes.ts'
 
@@ -31,7 +31,12 @@ interface Unit {
   physicalOffset: number
   sizeBytes: number
   tagsCode: number
+  storeTimestamp: number
+  count: number
 }
+
+/** Queue offset behind the messages of a unit. */
+const behind = (unit: Unit): number => unit.queueOffset + unit.count
 
 /** What recovery works on. */
 export interface RecoveryParts {
@@ -73,6 +78,7 @@ export class Recovery implements ScanListener {
     if (segments.first === undefined) {
       for (const queue of queues.all()) queue.clear()
       index?.repair(0, cleanStop, () => -1)
+      await this.correctCheckpoint(0)
       return
     }
     const trusted = cleanStop ? Number.POSITIVE_INFINITY : this.trustedUntil()
@@ -155,12 +161,12 @@ export class Recovery implements ScanListener {
     return from
   }
 
-  private resumeAt(queue: ConsumeQueue): number {
+  private resumeAt(queue: QueueIndex): number {
     return queue.maxOffset === queue.minOffset ? this.minOffset : queue.physicalEnd
   }
 
   /** Queues of which there is less than was noted. */
-  private *lostQueues(): Generator<ConsumeQueue> {
+  private *lostQueues(): Generator<QueueIndex> {
     const { notes, queues, log } = this.parts
     for (const [topic, bounds] of Object.entries(notes.queues))
       for (const [id, [min, max]] of Object.entries(bounds)) {
@@ -193,40 +199,50 @@ export class Recovery implements ScanListener {
   }
 
   /** A record's unit follows its queue's last one, or is there already; any other is suspect. */
-  private readonly place: Placer = (topic, queueId, queueOffset, physicalOffset, sizeBytes, tagsCode) => {
+  private readonly place: Placer = (
+    topic,
+    queueId,
+    queueOffset,
+    physicalOffset,
+    sizeBytes,
+    tagsCode,
+    storeTimestamp,
+    count
+  ) => {
     const queue = this.parts.queues.find(topic, queueId)
     const next = queue?.maxOffset ?? 0
     if (queueOffset === next) {
       this.rejectSuspect(topic, queueId)
-      this.parts.queues.get(topic, queueId).append(queueOffset, physicalOffset, sizeBytes, tagsCode)
+      this.parts.queues
+        .get(topic, queueId)
+        .append(queueOffset, physicalOffset, sizeBytes, tagsCode, storeTimestamp, count)
     } else {
-      const unit = { topic, queueId, queueOffset, physicalOffset, sizeBytes, tagsCode }
+      const unit = { topic, queueId, queueOffset, physicalOffset, sizeBytes, tagsCode, storeTimestamp, count }
       if (queue === undefined || queueOffset > next) this.suspect(unit)
       else this.compare(queue, unit)
     }
   }
 
-  private compare(queue: ConsumeQueue, unit: Unit): void {
-    const { queueOffset, physicalOffset, sizeBytes, tagsCode } = unit
+  private compare(queue: QueueIndex, unit: Unit): void {
+    const { queueOffset, physicalOffset, sizeBytes, tagsCode, storeTimestamp, count } = unit
     if (queueOffset < queue.minOffset || queue.holds(queueOffset, physicalOffset, sizeBytes, tagsCode)) return
     const there = queue.physicalAt(queueOffset)
     if (there === physicalOffset || !this.isMessage(queue, queueOffset))
-      queue.correct(queueOffset, physicalOffset, sizeBytes, tagsCode)
+      queue.correct(queueOffset, physicalOffset, sizeBytes, tagsCode, storeTimestamp, count)
     // Two messages claim one place. A topic that was deleted and made anew begins at 0 again; the newer one counts.
     else if (physicalOffset > there) {
       const before = this.suspects.get(`${unit.topic}/${unit.queueId}`)
-      if (queueOffset === 0 || before?.queueOffset === queueOffset - 1) this.suspect(unit)
+      if (queueOffset === 0 || (before !== undefined && behind(before) === queueOffset)) this.suspect(unit)
       else this.reject(unit)
     }
   }
 
   /** Whether the log has the message that a unit speaks of. */
-  private isMessage(queue: ConsumeQueue, queueOffset: number): boolean {
+  private isMessage(queue: QueueIndex, queueOffset: number): boolean {
     if (!queue.isReal(queueOffset)) return false
     const head = this.headAt(queue.physicalAt(queueOffset), queue.sizeAt(queueOffset))
-    return (
-      head !== null && head.topic === queue.topic && head.queueId === queue.queueId && head.queueOffset === queueOffset
-    )
+    if (head === null || queue.isMulti) return head !== null
+    return head.topic === queue.topic && head.queueId === queue.queueId && head.queueOffset === queueOffset
   }
 
   private readonly headCursor = new RecordCursor()
@@ -249,8 +265,8 @@ export class Recovery implements ScanListener {
   private suspect(unit: Unit): void {
     const key = `${unit.topic}/${unit.queueId}`
     const before = this.suspects.get(key)
-    if (before !== undefined && before.queueOffset + 1 !== unit.queueOffset) this.reject(before)
-    if (before === undefined || before.queueOffset + 1 !== unit.queueOffset) {
+    if (before !== undefined && behind(before) !== unit.queueOffset) this.reject(before)
+    if (before === undefined || behind(before) !== unit.queueOffset) {
       this.suspects.set(key, unit)
       return
     }
@@ -260,7 +276,7 @@ export class Recovery implements ScanListener {
   }
 
   private accept(unit: Unit): void {
-    const { topic, queueId, queueOffset, physicalOffset, sizeBytes, tagsCode } = unit
+    const { topic, queueId, queueOffset, physicalOffset, sizeBytes, tagsCode, storeTimestamp, count } = unit
     const { queues, checkpoint } = this.parts
     const queue = queues.get(topic, queueId)
     if (queueOffset > queue.maxOffset && !checkpoint.isOwn && this.startOf(this.resumeAt(queue)) < this.from) {
@@ -269,7 +285,7 @@ export class Recovery implements ScanListener {
       return
     }
     if (queueOffset < queue.maxOffset) queue.clear()
-    queue.append(queueOffset, physicalOffset, sizeBytes, tagsCode)
+    queue.append(queueOffset, physicalOffset, sizeBytes, tagsCode, storeTimestamp, count)
   }
 
   private reject({ physicalOffset, sizeBytes }: Unit): void {
@@ -310,8 +326,32 @@ export class Recovery implements ScanListener {
       if (queue.physicalEnd > end) queue.truncate(end)
       queue.correctMinOffset(this.minOffset)
     }
+    this.keepPlaces()
     if (index !== null && index.endPhysicalOffset >= end) index.repair(end, false, () => commitLog.lastStoreTimestamp)
     reput.offset = end
+    // A failure comes back, and is told, with the next flush.
+    await segments.sync().catch(() => {})
     await commitLog.flush()
+    await this.correctCheckpoint(end)
+  }
+
+  /** A queue that is lost and of which the log has nothing any more goes on where it was. */
+  private keepPlaces(): void {
+    const { checkpoint, notes, queues } = this.parts
+    if (!checkpoint.isOwn) return
+    for (const [topic, bounds] of Object.entries(notes.queues))
+      for (const [id, [, max]] of Object.entries(bounds)) {
+        const queue = queues.get(topic, Number(id))
+        if (queue.minOffset === queue.maxOffset && queue.maxOffset < max) queue.nextOffset = max
+      }
+  }
+
+  /** What the checkpoint calls durable must not reach behind the end of the log: new messages will lie there. */
+  private async correctCheckpoint(end: number): Promise<void> {
+    const { checkpoint } = this.parts
+    if (checkpoint.logicsPhysicalOffset <= end) return
+    checkpoint.logicsPhysicalOffset = end
+    checkpoint.indexPhysicalOffset = Math.min(checkpoint.indexPhysicalOffset, end - 1)
+    await checkpoint.save()
   }
 }

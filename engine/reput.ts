@@ -15,6 +15,7 @@ import type { KeyIndex } from './key-index.ts'
 import type { Log } from './log.ts'
 import { LogScanner, type ScanListener } from './log-scanner.ts'
 import type { MappedFileQueue } from './mapped-file.ts'
+import { allowsLmq, isLmqName, LMQ_SEPARATOR, MAX_BATCH_COUNT } from './record-extension.ts'
 import type { StoreNotes } from './store-notes.ts'
 
 /** A message can be pulled now; `maxQueueOffset` is behind it. */
@@ -33,7 +34,9 @@ export type Placer = (
   queueOffset: number,
   physicalOffset: number,
   sizeBytes: number,
-  tagsCode: number
+  tagsCode: number,
+  storeTimestamp: number,
+  count: number
 ) => void
 
 const SPACE = 0x20
@@ -50,8 +53,8 @@ export class Reput implements LogFollower {
   onDispatched: (() => void) | null = null
   /** Hears of parts of the log that could not be read back. */
   onDamage: ((from: number, to: number) => void) | null = null
-  /** Topics with another kind of queue, whose units are not built here. */
-  readonly otherQueues = new Set<string>()
+  /** Whether messages are listed in the LMQ queues that they name. */
+  multiDispatch = false
   /** Records up to this physical offset are in the index. */
   indexedUntil = -1
 
@@ -153,21 +156,57 @@ export class Reput implements LogFollower {
     const { sysFlag, sizeBytes, storeTimestamp, queueId, queueOffset } = cursor
     scan.scan(bytes, cursor.propertiesStart, cursor.propertiesEnd)
     const transaction = sysFlag & SysFlag.TRANSACTION_MASK
-    if (transaction !== SysFlag.PREPARED && transaction !== SysFlag.ROLLBACK && this.isQueued(topic, physicalOffset))
-      place(topic, queueId, queueOffset, physicalOffset, sizeBytes, this.tagsCode(topic, bytes, storeTimestamp))
+    if (transaction !== SysFlag.PREPARED && transaction !== SysFlag.ROLLBACK && this.isQueued(topic, physicalOffset)) {
+      const tagsCode = this.tagsCode(topic, bytes, storeTimestamp)
+      const count = sysFlag & SysFlag.INNER_BATCH ? this.countOfBatch() : 1
+      place(topic, queueId, queueOffset, physicalOffset, sizeBytes, tagsCode, storeTimestamp, count)
+      if (this.multiDispatch && scan.has(ScannedProperty.INNER_MULTI_QUEUE_OFFSET) && allowsLmq(topic))
+        this.placeInLmqs(physicalOffset, sizeBytes, tagsCode, storeTimestamp, place)
+    }
     if (this.index !== null && transaction !== SysFlag.ROLLBACK && physicalOffset > this.indexedUntil)
       this.file(this.index, topic, bytes, physicalOffset, storeTimestamp)
   }
 
+  /** How many messages an inner batch says that it holds. CommitLog#checkMessageAndReturnSize */
+  private countOfBatch(): number {
+    const count = Number(this.scan.text(ScannedProperty.INNER_NUM))
+    return count > 0 && count <= MAX_BATCH_COUNT ? Math.trunc(count) : 1
+  }
+
+  /** Lists a message in each LMQ queue that it names. ConsumeQueue#multiDispatchLmqQueue */
+  private placeInLmqs(
+    physicalOffset: number,
+    sizeBytes: number,
+    tagsCode: number,
+    storeTimestamp: number,
+    place: Placer
+  ): void {
+    const names = this.scan.text(ScannedProperty.INNER_MULTI_DISPATCH)?.split(LMQ_SEPARATOR) ?? []
+    const offsets = this.scan.text(ScannedProperty.INNER_MULTI_QUEUE_OFFSET)!.split(LMQ_SEPARATOR)
+    if (offsets.length !== names.length) return
+    names.forEach((name, i) => {
+      if (!isLmqName(name) || !/^\d{1,15}$/.test(offsets[i]!) || !this.isQueued(name, physicalOffset)) return
+      place(name, 0, Number(offsets[i]), physicalOffset, sizeBytes, tagsCode, storeTimestamp, 1)
+    })
+  }
+
   private isQueued(topic: string, physicalOffset: number): boolean {
-    if (this.otherQueues.size > 0 && this.otherQueues.has(topic)) return false
     const { deletedTopics } = this.notes
     return deletedTopics.size === 0 || physicalOffset >= (deletedTopics.get(topic) ?? 0)
   }
 
-  private readonly place: Placer = (topic, queueId, queueOffset, physicalOffset, sizeBytes, tagsCode) => {
+  private readonly place: Placer = (
+    topic,
+    queueId,
+    queueOffset,
+    physicalOffset,
+    sizeBytes,
+    tagsCode,
+    storeTimestamp,
+    count
+  ) => {
     const queue = this.queues.get(topic, queueId)
-    queue.append(queueOffset, physicalOffset, sizeBytes, tagsCode)
+    queue.append(queueOffset, physicalOffset, sizeBytes, tagsCode, storeTimestamp, count)
     try {
       this.onArrival?.(topic, queueId, queue.maxOffset, tagsCode, physicalOffset)
     } catch (error) {

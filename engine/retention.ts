@@ -32,8 +32,10 @@ export interface RetentionParts {
   options: StoreOptions
   clock: Clock
   log: Log
-  /** End of what is dispatched: behind it nothing may be deleted. */
-  dispatchedUntil: () => number
+  /** Up to where queues and index are durable: what lies behind may have to be built from the log again. */
+  durableUntil: () => number
+  /** Makes that go on. */
+  saveCheckpoint: () => Promise<void>
   /** Called between the CommitLog's files and those derived from them. */
   beforeDerived: () => Promise<void>
 }
@@ -87,9 +89,10 @@ export class Retention {
   }
 
   private async deleteNow(beforeMs: number, maxFiles: number): Promise<number> {
-    const { commitLog, queues, index, log } = this.parts
+    const { commitLog, queues, index, log, durableUntil, saveCheckpoint } = this.parts
     const { segments } = commitLog
     let count = 0
+    if (segments.list.length > 1 && segments.first!.endOffset > durableUntil()) await saveCheckpoint()
     while (count < maxFiles && this.mayDelete() && segments.first!.modifiedMs < beforeMs) {
       log.info({ path: segments.first!.path }, 'deleted a CommitLog file')
       segments.removeFirst()
@@ -105,9 +108,8 @@ export class Retention {
   }
 
   private mayDelete(): boolean {
-    const { commitLog, dispatchedUntil } = this.parts
-    const { list } = commitLog.segments
-    return list.length > 1 && list[0]!.endOffset <= Math.min(commitLog.flushedOffset, dispatchedUntil())
+    const { list } = this.parts.commitLog.segments
+    return list.length > 1 && list[0]!.endOffset <= this.parts.durableUntil()
   }
 }
 

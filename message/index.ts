@@ -22,6 +22,8 @@ export {
   PropertyName
 } from './properties.ts'
 export { PropertyScan, ScannedProperty } from './properties-scan.ts'
+// The checksum of a whole record.
+export { CRC_PROPERTY_BYTES, propertyCrcAt, propertyCrcOk, writePropertyCrc } from './property-crc.ts'
 export {
   BLANK_BYTES,
   decodeRecord,

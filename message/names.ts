@@ -2,6 +2,8 @@
 
 export const RETRY_PREFIX = '%RETRY%'
 export const DLQ_PREFIX = '%DLQ%'
+/** Topics and groups of light queues, into which messages of other topics are dispatched. MixAll#LMQ_PREFIX */
+export const LMQ_PREFIX = '%LMQ%'
 export const SYSTEM_TOPIC_PREFIX = 'rmq_sys_'
 export const SYSTEM_GROUP_PREFIX = 'CID_RMQ_SYS_'
 /** The topic whose route a producer takes for a topic that does not exist yet. */
@@ -60,6 +62,7 @@ export const retryTopicOf = (group: string): string => RETRY_PREFIX + group
 export const dlqTopicOf = (group: string): string => DLQ_PREFIX + group
 export const isRetryTopic = (topic: string): boolean => topic.startsWith(RETRY_PREFIX)
 export const isDlqTopic = (topic: string): boolean => topic.startsWith(DLQ_PREFIX)
+export const isLmq = (name: string): boolean => name.startsWith(LMQ_PREFIX)
 export const isSystemTopic = (topic: string): boolean =>
   SYSTEM_TOPICS.has(topic) || topic.startsWith(SYSTEM_TOPIC_PREFIX)
 export const isSystemGroup = (group: string): boolean =>

@@ -16,7 +16,9 @@ export const ScannedProperty = {
   TIMER_DELAY_MS: 11,
   TIMER_DELIVER_MS: 12,
   INNER_NUM: 13,
-  '__CRC32#': 14
+  '__CRC32#': 14,
+  INNER_MULTI_DISPATCH: 15,
+  INNER_MULTI_QUEUE_OFFSET: 16
 } as const
 
 const NAMES = Object.keys(ScannedProperty).map(name => Buffer.from(name))

@@ -4,6 +4,7 @@ import { crc32 } from './crc.ts'
 import { MessageError } from './errors.ts'
 import { type Host, readHost } from './host.ts'
 import { decodeProperties, encodeProperties, type Properties } from './properties.ts'
+import { propertyCrcAt, propertyCrcOk } from './property-crc.ts'
 import { SysFlag } from './sys-flag.ts'
 
 /** Which form a record has, or that the rest of the segment is blank. */
@@ -209,9 +210,12 @@ export class RecordCursor {
     return RecordCheck.OK
   }
 
-  /** Whether the body is the one that was stored. */
+  /** Whether the body is the one that was stored, and all of the record where it has a checksum of that. */
   crcOk(): boolean {
-    return this.bodyEnd === this.bodyStart || crc32(this.bytes, this.bodyStart, this.bodyEnd) === this.bodyCrc
+    const { bytes, bodyStart, bodyEnd } = this
+    const crcAt = propertyCrcAt(bytes, this.propertiesStart, this.propertiesEnd)
+    if (crcAt >= 0) return propertyCrcOk(bytes, this.pos, crcAt)
+    return bodyEnd === bodyStart || crc32(bytes, bodyStart, bodyEnd) === this.bodyCrc
   }
 
   get magic(): number {

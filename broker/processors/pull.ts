@@ -63,6 +63,10 @@ export class PullProcessor {
     const { options, groups, topics } = this.broker
     if (!(options.brokerPermission & Perm.READ))
       return forbidden(Forbidden.BROKER, `the broker[${this.broker.host}] pulling message is forbidden`)
+    if (options.brokerRole === 'SLAVE' && !options.slaveReadEnable)
+      throw new BrokerError('SYSTEM_BUSY', {
+        reason: '[REJECTREQUEST]system busy, this broker is a slave and slaveReadEnable is false'
+      })
     if (request.code === RequestCode.LITE_PULL_MESSAGE && !options.litePullMessageEnable)
       return forbidden(Forbidden.BROKER, `the broker[${this.broker.host}] for lite pull consumer is forbidden`)
     const group = groups.get(header.consumerGroup)
@@ -149,7 +153,14 @@ export class PullProcessor {
     if (reset >= 0) {
       this.answer(
         pull,
-        { ...this.bounds(pull), status: 'OFFSET_RESET', nextBeginOffset: reset, sizeBytes: 0, slices: [] },
+        {
+          ...this.bounds(pull),
+          status: 'OFFSET_RESET',
+          nextBeginOffset: reset,
+          sizeBytes: 0,
+          messageCount: 0,
+          slices: []
+        },
         false
       )
       return
@@ -208,7 +219,7 @@ export class PullProcessor {
       connection.reply(request, answer)
       return
     }
-    stats.got(header.consumerGroup, header.topic, header.queueId, result.slices.length, result.sizeBytes)
+    stats.got(header.consumerGroup, header.topic, header.queueId, result.messageCount, result.sizeBytes)
     answer.opaque = request.opaque
     answer.serializeType = request.serializeType
     const head = encodeHead(answer, result.sizeBytes)
