@@ -20,7 +20,7 @@ export const TOPIC_ATTRIBUTES: Attributes = {
     changeable: true,
     unserved: ['MIXED']
   },
-  'queue.type': { values: ['SimpleCQ', 'BatchCQ'], changeable: false, unserved: ['BatchCQ'] },
+  'queue.type': { values: ['SimpleCQ', 'BatchCQ'], changeable: false },
   'cleanup.policy': { values: ['DELETE', 'COMPACTION'], changeable: false, unserved: ['COMPACTION'] },
   'reserve.time': { min: -1, changeable: true }
 }

@@ -35,6 +35,9 @@ import { registerSettingsRequests } from './processors/settings.ts'
 import { registerStatisticsRequests } from './processors/statistics.ts'
 import { registerTopicRequests } from './processors/topics.ts'
 import { QueueLocks } from './queue-locks.ts'
+import { EpochFile } from './replication/epoch-file.ts'
+import { ReplicationMaster } from './replication/master.ts'
+import { ReplicationSlave } from './replication/slave.ts'
 import { Scheduler } from './scheduler.ts'
 import { Statistics } from './statistics.ts'
 import { TopicTable } from './topics.ts'
@@ -74,6 +77,9 @@ export class Broker {
   store!: MessageStore
   nameServers!: NameServers
   stopping = false
+  /** One of them, by the broker's role. */
+  master: ReplicationMaster | null = null
+  slave: ReplicationSlave | null = null
 
   private readonly seams: BrokerSeams
   private readonly server: RemotingServer
@@ -141,20 +147,18 @@ export class Broker {
       await this.close()
       throw error
     }
-    if (options.brokerRole !== 'SLAVE') this.delay.start()
+    if (this.master !== null) this.delay.start()
     this.registered = true
     await this.nameServers.registerAll()
+    this.slave?.start()
     this.log.info({ address: this.address, brokerName: options.brokerName }, 'the broker serves')
   }
 
   private async open(): Promise<void> {
     const { options } = this
-    this.store = await openStore(
-      options.storePathRootDir,
-      { ...options.store, storeHost: hostOf(this.host, this.port) },
-      { ...this.seams, files: this.files, log: this.log }
-    )
+    // The store has to know which kind of queues a topic has.
     this.topics.load()
+    await this.openStore()
     this.groups.load()
     this.offsets.load()
     this.delay.load()
@@ -164,12 +168,59 @@ export class Broker {
     })
     this.topics.onChange = changed => this.nameServers.registerChanged(changed)
     this.clients.onConsumersChanged = group => this.notifyConsumers(group)
+    this.register()
+    const epochs = EpochFile.load(this.files, options.storePathRootDir)
+    if (options.brokerRole === 'SLAVE') this.slave = new ReplicationSlave(this, epochs)
+    else {
+      this.master = new ReplicationMaster(this, epochs)
+      await this.master.start()
+    }
+    this.schedule()
+  }
+
+  private async openStore(cutAt = Number.POSITIVE_INFINITY): Promise<void> {
+    const { options } = this
+    this.store = await openStore(
+      options.storePathRootDir,
+      { ...options.store, storeHost: hostOf(this.host, this.port) },
+      {
+        ...this.seams,
+        files: this.files,
+        log: this.log,
+        cutAt,
+        queueTypeOf: topic => this.topics.queueTypeOf(topic)
+      }
+    )
     this.store.onArrival = (topic, queueId, maxQueueOffset, tagsCode) => {
       this.heldPulls.arrived(topic, queueId, maxQueueOffset, tagsCode)
       if (topic === SCHEDULE_TOPIC) this.delay.arrived(queueId, tagsCode)
     }
-    this.register()
-    this.schedule()
+  }
+
+  /** Opens the store again, cut off at an offset, or empty: a replica lets go of what its master does not know. */
+  async reopenStore(cutAt: number | null): Promise<void> {
+    const { storePathRootDir, store } = this.options
+    await this.store.close()
+    if (cutAt === null) {
+      this.files.removeDirectory(store.storePathCommitLog ?? join(storePathRootDir, 'commitlog'))
+      for (const name of ['consumequeue', 'batchconsumequeue', 'consumequeue_ext', 'index'])
+        this.files.removeDirectory(join(storePathRootDir, name))
+      for (const name of ['checkpoint', 'skylark.json', 'skylark.json.bak'])
+        this.files.remove(join(storePathRootDir, name))
+    }
+    await this.openStore(cutAt ?? Number.POSITIVE_INFINITY)
+  }
+
+  /** Where a slave finds its master; null while nobody knows one. */
+  masterAddress(): string | null {
+    return this.options.masterAddress ?? this.nameServers.masterAddress
+  }
+
+  /** States of the tables that a slave takes over: topics, groups, offsets, delay progress. */
+  metadataVersions(): string {
+    return [this.topics.version, this.groups.version, this.offsets.version, this.delay.version]
+      .map(({ counter, stateVersion, timestamp }) => `${counter}.${stateVersion}.${timestamp}`)
+      .join(' ')
   }
 
   /** One table for all that is served; a file per request family fills it. */
@@ -229,6 +280,8 @@ export class Broker {
     if (this.registered) await this.nameServers.unregisterAll()
     await this.scheduler.stop()
     await this.delay.close()
+    await this.slave?.close()
+    this.master?.close()
     this.heldPulls.close()
     await this.closeServers()
     this.stats.close()

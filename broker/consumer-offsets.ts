@@ -127,6 +127,13 @@ export class ConsumerOffsets {
     return flatten(this.groups)
   }
 
+  /** Takes over what the master has; what it lacks stays. SlaveSynchronize#syncConsumerOffset */
+  adopt(body: Record<string, unknown>): void {
+    restore(this.groups, body.offsetTable)
+    this.version = dataVersionOf(body.dataVersion)
+    this.file.saveWithin(this.flushIntervalMs)
+  }
+
   close(): Promise<void> {
     return this.file.close()
   }

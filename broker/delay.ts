@@ -92,11 +92,21 @@ export class DelayService {
 
   load(): void {
     const saved = this.file.load()
-    if (saved === null) return
-    Object.assign(this.version, dataVersionOf(saved.dataVersion))
-    for (const [level, offset] of Object.entries((saved.offsetTable ?? {}) as object))
+    if (saved !== null) this.fill(saved)
+  }
+
+  private fill(body: Record<string, unknown>): void {
+    Object.assign(this.version, dataVersionOf(body.dataVersion))
+    for (const [level, offset] of Object.entries((body.offsetTable ?? {}) as object))
       if (Number.isInteger(Number(level)) && Number.isSafeInteger(Number(offset)))
         this.offsets.set(Number(level), Number(offset))
+  }
+
+  /** Takes over how far the master has come. SlaveSynchronize#syncDelayOffset */
+  adopt(body: Record<string, unknown>): void {
+    this.fill(body)
+    this.durable = new Map(this.offsets)
+    this.file.saveWithin(this.broker.options.flushDelayOffsetIntervalMs)
   }
 
   /** Begins to deliver, with what became due while the broker was down. */
@@ -309,5 +319,6 @@ export class DelayService {
     this.cancelSave?.()
     await this.saving
     if (this.dirty) await this.save()
+    await this.file.close()
   }
 }

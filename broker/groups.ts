@@ -86,15 +86,17 @@ export class GroupTable {
 
   load(): void {
     const saved = this.file.load()
-    if (saved !== null) {
-      this.version = dataVersionOf(saved.dataVersion)
-      for (const [name, value] of Object.entries((saved.subscriptionGroupTable ?? {}) as object))
-        this.table.set(name, groupConfigOf(name, value))
-      for (const [group, topics] of Object.entries((saved.forbiddenTable ?? {}) as object))
-        this.forbidden.set(group, new Map(Object.entries(topics as Record<string, number>)))
-    }
+    if (saved !== null) this.fill(saved)
     for (const name of PREDEFINED)
       if (!this.table.has(name)) this.table.set(name, { ...groupConfig(name), consumeBroadcastEnable: true })
+  }
+
+  private fill(body: Record<string, unknown>): void {
+    this.version = dataVersionOf(body.dataVersion)
+    for (const [name, value] of Object.entries((body.subscriptionGroupTable ?? {}) as object))
+      this.table.set(name, groupConfigOf(name, value))
+    for (const [group, topics] of Object.entries((body.forbiddenTable ?? {}) as object))
+      this.forbidden.set(group, new Map(Object.entries(topics as Record<string, number>)))
   }
 
   /** The group if it exists, without creating it. */
@@ -152,6 +154,14 @@ export class GroupTable {
 
   names(): string[] {
     return [...this.table.keys()]
+  }
+
+  /** Takes over the master's table as a whole. SlaveSynchronize#syncSubscriptionGroupConfig */
+  adopt(body: Record<string, unknown>): void {
+    this.table.clear()
+    this.forbidden.clear()
+    this.fill(body)
+    this.file.saveWithin(0)
   }
 
   /** subscriptionGroup.json, and the body of GET_ALL_SUBSCRIPTIONGROUP_CONFIG. SubscriptionGroupWrapper */

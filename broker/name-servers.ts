@@ -20,6 +20,8 @@ export class NameServers {
   private readonly log: Log
   private addressList: string[]
   private reachable = new Map<string, boolean>()
+  /** What the last registration of a slave was told; null while no master is known. */
+  masterAddress: string | null = null
 
   constructor(options: BrokerOptions, client: RemotingClient, topics: TopicTable, identity: BrokerIdentity) {
     this.options = options
@@ -107,6 +109,7 @@ export class NameServers {
         try {
           const answer = await this.client.invoke(address, make(), timeoutMs)
           if (answer.code !== ResponseCode.SUCCESS) throw new Error(answer.remark ?? `code ${answer.code}`)
+          if (answer.extFields?.masterAddr) this.masterAddress = answer.extFields.masterAddr
           this.report(address, true, '')
         } catch (error) {
           this.report(address, false, `${what}: ${(error as Error).message}`)

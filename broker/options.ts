@@ -25,6 +25,20 @@ export interface BrokerOptions {
   /** 0 is a master. */
   brokerId: number
   brokerRole: 'ASYNC_MASTER' | 'SYNC_MASTER' | 'SLAVE'
+  /** On a slave: its master's `host:port`. Default: what the NameServers name. */
+  masterAddress: string | null
+  /** Whether a slave serves consumers. Default: false. */
+  slaveReadEnable: boolean
+  /** How many brokers, the master included, hold a message before a SYNC_MASTER acknowledges it. Default: 1, as RocketMQ's: none but the master. */
+  inSyncReplicas: number
+  /** With fewer brokers in sync, the master included, a SYNC_MASTER takes no message. Default: 1. */
+  minInSyncReplicas: number
+  /** Whether all replicas in sync must hold a message. Default: false. */
+  allAckInSyncStateSet: boolean
+  /** A replica that has not caught up for so long is not in sync. Default: 15,000. */
+  haMaxTimeSlaveNotCatchupMs: number
+  /** How many bytes a second a replica that lags gets at most. Default: 100 MiB. */
+  maxHaTransferBytesPerSecond: number
   /** What all topics allow here: 4 read, 2 write. Default: 6. */
   brokerPermission: number
   /** Queues of a topic that is created by a send, at most. Default: 8. */
@@ -88,6 +102,13 @@ export const brokerDefaults: Readonly<Omit<BrokerOptions, 'storePathRootDir' | '
   brokerClusterName: 'DefaultCluster',
   brokerId: 0,
   brokerRole: 'ASYNC_MASTER',
+  masterAddress: null,
+  slaveReadEnable: false,
+  inSyncReplicas: 1,
+  minInSyncReplicas: 1,
+  allAckInSyncStateSet: false,
+  haMaxTimeSlaveNotCatchupMs: 15_000,
+  maxHaTransferBytesPerSecond: 100 * 1024 * 1024,
   brokerPermission: 6,
   defaultTopicQueueNums: 8,
   autoCreateTopicEnable: true,

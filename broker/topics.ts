@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import type { Files } from '../engine/index.ts'
+import type { Files, QueueType } from '../engine/index.ts'
 import {
   checkTopicName,
   DEFAULT_TOPIC,
@@ -229,6 +229,13 @@ export class TopicTable {
     return made!
   }
 
+  /** How a topic's queues are kept; undefined for a topic that is not known. QueueTypeUtils#getCQType */
+  queueTypeOf(topic: string): QueueType | undefined {
+    const config = this.table.get(topic)
+    if (config === undefined) return undefined
+    return config.attributes['queue.type'] === 'BatchCQ' ? 'BatchCQ' : 'SimpleCQ'
+  }
+
   isSystem(topic: string): boolean {
     return this.systemTopics.has(topic) || isSystemTopic(topic)
   }
@@ -236,6 +243,16 @@ export class TopicTable {
   /** Whether consumers may be asked about it: neither a system topic nor one for retries. */
   isUserTopic(topic: string): boolean {
     return !this.isSystem(topic) && !isRetryTopic(topic) && !isDlqTopic(topic)
+  }
+
+  /** Takes over the master's table as a whole. SlaveSynchronize#syncTopicConfig */
+  adopt(body: Record<string, unknown>): void {
+    this.table.clear()
+    for (const [name, value] of Object.entries((body.topicConfigTable ?? {}) as object))
+      this.table.set(name, topicConfigOf(name, value))
+    this.version = dataVersionOf(body.dataVersion)
+    this.file.saveWithin(0)
+    void this.onChange?.([])
   }
 
   /** topics.json, and the body of GET_ALL_TOPIC_CONFIG. TopicConfigSerializeWrapper */

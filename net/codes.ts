@@ -102,7 +102,10 @@ export const RequestCode = {
   CHANGE_MESSAGE_INVISIBLETIME: 200053,
   NOTIFICATION: 200054,
   POLLING_INFO: 200055,
-  BATCH_ACK_MESSAGE: 200151
+  BATCH_ACK_MESSAGE: 200151,
+  // Skylark's own, in a range that RocketMQ does not use: a replica joins its master, and takes over its log.
+  JOIN_MASTER: 28001,
+  REPLICATE: 28002
 } as const
 
 /** Response codes. ResponseCode, RemotingSysResponseCode */

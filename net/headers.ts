@@ -164,3 +164,22 @@ export const NotifyMinBrokerIdChangeHeader = header({
   offlineBrokerAddr: 's',
   haBrokerAddr: 's'
 })
+
+// Replication: 28001, 28002.
+export const JoinMasterHeader = header({
+  clusterName: 's!',
+  brokerName: 's!',
+  brokerId: 'l!',
+  address: 's!',
+  maxOffset: 'l!'
+})
+export const JoinMasterResponseHeader = header({ startOffset: 'l!', minOffset: 'l!', maxOffset: 'l!' })
+export const ReplicateHeader = header({ brokerId: 'l!', offset: 'l!', ackOffset: 'l!', maxBytes: 'i!', waitMs: 'i!' })
+export const ReplicateResponseHeader = header({
+  offset: 'l!',
+  epoch: 'l!',
+  epochStart: 'l!',
+  confirmOffset: 'l!',
+  maxOffset: 'l!',
+  versions: 's!'
+})

@@ -1,5 +1,6 @@
 import { type PutMessage, PutStatus, type PutWaiter } from '../../engine/index.ts'
 import {
+  BatchCursor,
   checkTopicName,
   createUniqueKey,
   DLQ_PREFIX,
@@ -45,6 +46,7 @@ type HeaderValuesOf<H> = H extends { decode(ext: ExtFields | null): infer V } ? 
 
 /** Bits that a client may set; the rest belongs to the store or to transactions. */
 const CLIENT_SYS_FLAGS = SysFlag.COMPRESSED | SysFlag.MULTI_TAGS | SysFlag.COMPRESSION_MASK
+const INNER_BATCH_FLAGS = SysFlag.INNER_BATCH | SysFlag.NEED_UNWRAP
 /** A message with one of these is no plain one: it takes the general way. */
 const UNUSUAL = [
   ScannedProperty.DELAY,
@@ -296,13 +298,17 @@ export class SendProcessor {
       properties: decodeProperties(header.properties),
       waitStored: true
     }
+    const isBatchQueue = this.broker.topics.queueTypeOf(message.topic) === 'BatchCQ'
     message.waitStored = message.properties.get(PropertyName.WAIT) !== 'false'
     const batch = request.code === RequestCode.SEND_BATCH_MESSAGE || header.batch === true
     if (isRetryTopic(message.topic)) {
       if (batch) throw new BrokerError('MESSAGE_ILLEGAL', { reason: 'batch request does not support retry group' })
       return this.sendToRetryTopic(header, message)
     }
+    const innerBatch = batch && isBatchQueue && message.properties.has(PropertyName.UNIQ_KEY)
+    if (!batch) checkInnerBatch(message, header.sysFlag, isBatchQueue)
     this.complete(message, topic)
+    if (innerBatch) return this.putInnerBatch(message)
     return batch ? this.putBatch(message) : this.put(message)
   }
 
@@ -343,7 +349,7 @@ export class SendProcessor {
     return this.put(message)
   }
 
-  private put(message: InnerMessage): Promise<RemotingCommand> {
+  private put(message: InnerMessage, count = 1, more: ExtFields = {}): Promise<RemotingCommand> {
     const { store, stats } = this.broker
     const transactionId = message.properties.get(PropertyName.UNIQ_KEY)!
     const { queueId } = message
@@ -357,22 +363,28 @@ export class SendProcessor {
             resolve(this.refusal(status, reason))
             return
           }
-          stats.put(message.topic, message.queueId, 1, message.body.length)
-          resolve(this.stored(status, queueId, transactionId, this.messageId(physicalOffset), queueOffset))
+          stats.put(message.topic, message.queueId, count, message.body.length)
+          const id = this.messageId(physicalOffset)
+          resolve(this.stored(status, queueId, transactionId, id, queueOffset, more))
         }
       })
     })
   }
 
+  /** A batch that its producer named as a whole is one record in a topic of batch queues. SendMessageProcessor#sendBatchMessage */
+  private putInnerBatch(message: InnerMessage): Promise<RemotingCommand> {
+    checkBatch(message)
+    const batchUniqId = message.properties.get(PropertyName.UNIQ_KEY)!
+    const count = countOfBatch(message.body)
+    message.sysFlag |= INNER_BATCH_FLAGS
+    message.properties.set(PropertyName.INNER_NUM, String(count))
+    return this.put(message, count, { batchUniqId })
+  }
+
   /** SendMessageProcessor#sendBatchMessage */
   private putBatch(message: InnerMessage): Promise<RemotingCommand> {
     const { store, stats } = this.broker
-    if (Number(message.properties.get(PropertyName.DELAY)) > 0)
-      throw new BrokerError('MESSAGE_ILLEGAL', { reason: 'batch request does not support delay messages' })
-    if (message.topic.startsWith(DLQ_PREFIX) || Buffer.byteLength(message.topic) > 127)
-      throw new BrokerError('MESSAGE_ILLEGAL', {
-        reason: `message topic length over 127 or not for batches: ${message.topic}`
-      })
+    checkBatch(message)
     const transactionId = message.properties.get(PropertyName.UNIQ_KEY)!
     const { topic, queueId } = message
     const physicalOffsets: number[] = []
@@ -411,13 +423,15 @@ export class SendProcessor {
     queueId: number,
     transactionId: string,
     msgId: string,
-    queueOffset: number
+    queueOffset: number,
+    more: ExtFields = {}
   ): RemotingCommand {
     return response(PUT_RESPONSE[status]!, null, {
       queueId: String(queueId),
       transactionId,
       msgId,
       ...this.answerFields,
+      ...more,
       queueOffset: String(queueOffset)
     })
   }
@@ -489,6 +503,39 @@ class DirectReply implements PutWaiter {
     }
     owner.ended(this, status)
   }
+}
+
+/** What speaks against a batch. SendMessageProcessor#sendBatchMessage */
+function checkBatch(message: InnerMessage): void {
+  if (Number(message.properties.get(PropertyName.DELAY)) > 0)
+    throw new BrokerError('MESSAGE_ILLEGAL', { reason: 'batch request does not support delay messages' })
+  if (message.topic.startsWith(DLQ_PREFIX) || Buffer.byteLength(message.topic) > 127)
+    throw new BrokerError('MESSAGE_ILLEGAL', {
+      reason: `message topic length over 127 or not for batches: ${message.topic}`
+    })
+}
+
+function countOfBatch(body: Uint8Array): number {
+  let count = 0
+  try {
+    for (const batch = new BatchCursor(body); batch.next(); ) count++
+  } catch (error) {
+    throw error instanceof MessageError ? new BrokerError('MESSAGE_ILLEGAL', { reason: error.message }) : error
+  }
+  return count
+}
+
+/** A single send may bring a record that is a batch already, if it says so and its topic is made for that. HookUtils#checkInnerBatch */
+function checkInnerBatch(message: InnerMessage, sysFlag: number, isBatchQueue: boolean): void {
+  const number = message.properties.get(PropertyName.INNER_NUM)
+  const isInnerBatch = (sysFlag & SysFlag.INNER_BATCH) !== 0
+  if (number === undefined && !isInnerBatch) return
+  const illegal = (reason: string) => new BrokerError('MESSAGE_ILLEGAL', { reason })
+  if (!isInnerBatch) throw illegal(`the message had the property ${PropertyName.INNER_NUM} but is not an inner batch`)
+  if (!isBatchQueue) throw illegal(`the message is an inner batch but the topic ${message.topic} has no batch queues`)
+  const count = countOfBatch(message.body)
+  if (String(count) !== number) throw illegal(`the message is an inner batch of ${number} messages but has ${count}`)
+  message.sysFlag |= INNER_BATCH_FLAGS
 }
 
 /** The long names of V2's short ones. SendMessageRequestHeaderV2#createSendMessageRequestHeaderV1 */

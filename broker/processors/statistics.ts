@@ -147,7 +147,7 @@ export function registerStatisticsRequests(broker: Broker): void {
         inSync: master!.replicas.isInSync(replica, nowMs),
         slaveAckOffset: replica.ackOffset,
         transferFromWhere: replica.ackOffset,
-        transferredByteInSecond: 0
+        transferredByteInSecond: replica.bytesPerSecond
       })),
       inSyncSlaveNums: master?.replicas.inSync(nowMs).length ?? 0,
       master: master !== null,

@@ -1,6 +1,6 @@
 import * as fs from 'node:fs'
 import { createRequire } from 'node:module'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import { EngineError } from '../errors.ts'
 import type { Files } from '../files.ts'
@@ -152,7 +152,10 @@ export const realFiles: Files = {
   readText: path => (fs.existsSync(path) ? fs.readFileSync(path, 'utf8') : null),
   modifiedMs: path => fs.statSync(path).mtimeMs,
   usedRatio(path) {
-    const { blocks, bfree, bavail } = fs.statfsSync(path)
+    // What is not there yet will lie on the partition of the folder that is to hold it.
+    let there = path
+    while (!fs.existsSync(there) && dirname(there) !== there) there = dirname(there)
+    const { blocks, bfree, bavail } = fs.statfsSync(there)
     const used = blocks - bfree
     return used / Math.max(1, used + bavail)
   }

@@ -1,0 +1,193 @@
+import {
+  type Connection,
+  formatBody,
+  JoinMasterHeader,
+  JoinMasterResponseHeader,
+  parseBody,
+  type RemotingCommand,
+  ReplicateHeader,
+  ReplicateResponseHeader,
+  RequestCode,
+  ResponseCode,
+  response
+} from '../../net/index.ts'
+import type { Broker } from '../broker.ts'
+import type { EpochFile } from './epoch-file.ts'
+import { type Epoch, EpochHistory } from './epochs.ts'
+import { type Replica, ReplicaSet } from './replica-set.ts'
+
+const REPLICA = Symbol('replica')
+const MAX_BODY_BYTES = 8 * 1024 * 1024
+const MAX_WAIT_MS = 5000
+/** How often replicas that fell behind are noticed while nothing is written. */
+const CHECK_MS = 1000
+
+/** A request that found nothing new and waits for it. */
+interface Held {
+  answer(): void
+  timer: NodeJS.Timeout
+}
+
+/**
+ * The master's half of replication: replicas ask for the log from an offset on, over the same frames as everybody, and each
+ * request acknowledges what came before it. A request that finds nothing new is held like a long poll.
+ */
+export class ReplicationMaster {
+  readonly replicas: ReplicaSet
+  private readonly broker: Broker
+  private readonly epochs: EpochFile
+  private readonly held = new Set<Held>()
+  private wakeQueued = false
+
+  constructor(broker: Broker, epochs: EpochFile) {
+    this.broker = broker
+    this.epochs = epochs
+    const { options } = broker
+    this.replicas = new ReplicaSet(
+      {
+        isSync: options.brokerRole === 'SYNC_MASTER',
+        inSyncReplicas: options.inSyncReplicas,
+        minInSyncReplicas: options.minInSyncReplicas,
+        allAckInSyncStateSet: options.allAckInSyncStateSet,
+        maxLagMs: options.haMaxTimeSlaveNotCatchupMs
+      },
+      broker.store.maxPhysicalOffset
+    )
+  }
+
+  /** Begins an epoch of its own, and serves replicas. */
+  async start(): Promise<void> {
+    const { store, dispatcher, scheduler, options, clock } = this.broker
+    const { history } = this.epochs
+    // Seconds since 1970: masters that know nothing of each other do not take the same number.
+    await this.epochs.begin(Math.max(history.last + 1, Math.floor(clock.now() / 1000)), store.maxPhysicalOffset)
+    dispatcher.register(RequestCode.JOIN_MASTER, (request, connection) => this.join(request, connection))
+    dispatcher.register(RequestCode.REPLICATE, (request, connection) => this.replicate(request, connection))
+    store.onWritten = () => this.wake()
+    this.update()
+    if (options.brokerRole === 'SYNC_MASTER') scheduler.every('watch replicas', CHECK_MS, () => this.update())
+  }
+
+  /** Tells a replica from where on its log differs. Throws NetError. AutoSwitchHAClient: handshake */
+  private join(request: RemotingCommand, connection: Connection): RemotingCommand {
+    const { options, store, clock, log } = this.broker
+    const header = JoinMasterHeader.decode(request.extFields)
+    const { clusterName, brokerName, brokerId, maxOffset, address } = header
+    if (clusterName !== options.brokerClusterName || brokerName !== options.brokerName || brokerId <= 0)
+      return response(
+        ResponseCode.ILLEGAL_OPERATION,
+        `${clusterName}/${brokerName} with id ${brokerId} is no replica of ${options.brokerClusterName}/${options.brokerName}`
+      )
+    const theirs = new EpochHistory(
+      request.body === null ? [] : ((parseBody(request.body) as { epochs?: Epoch[] } | null)?.epochs ?? [])
+    )
+    const { history } = this.epochs
+    const common = theirs.commonEnd(maxOffset, history, store.maxPhysicalOffset)
+    // A log without epochs in common is taken up again from this one's beginning; so is one that ends before it.
+    const startOffset = maxOffset > 0 && common >= store.minPhysicalOffset ? common : store.minPhysicalOffset
+    const before = connection.state.get(REPLICA) as Replica | undefined
+    if (before !== undefined) this.replicas.leave(before)
+    const replica = this.replicas.join(brokerId, address, startOffset, clock.now())
+    connection.state.set(REPLICA, replica)
+    connection.onClose(() => {
+      this.replicas.leave(replica)
+      this.update()
+    })
+    log.info({ brokerId, address, startOffset, maxOffset }, 'a replica joined')
+    const fields = { startOffset, minOffset: store.minPhysicalOffset, maxOffset: store.maxPhysicalOffset }
+    return response(
+      ResponseCode.SUCCESS,
+      null,
+      JoinMasterResponseHeader.encode(fields),
+      formatBody({ epochs: history.epochs })
+    )
+  }
+
+  private replicate(request: RemotingCommand, connection: Connection): RemotingCommand | null {
+    const { store, clock, options } = this.broker
+    const { offset, ackOffset, maxBytes, waitMs, brokerId } = ReplicateHeader.decode(request.extFields)
+    const replica = connection.state.get(REPLICA) as Replica | undefined
+    if (replica === undefined || replica.brokerId !== brokerId)
+      return response(ResponseCode.ILLEGAL_OPERATION, `broker ${brokerId} has not joined on this connection`)
+    const { maxPhysicalOffset, minPhysicalOffset } = store
+    if (offset > maxPhysicalOffset || ackOffset > offset || offset < minPhysicalOffset)
+      return response(
+        ResponseCode.ILLEGAL_OPERATION,
+        `offset ${offset}, acknowledging ${ackOffset}, lies outside the log, which holds ${minPhysicalOffset} to ${maxPhysicalOffset}`
+      )
+    this.replicas.acknowledge(replica, ackOffset, maxPhysicalOffset, clock.now())
+    this.update()
+    const answer = () =>
+      void this.answer(offset, Math.min(maxBytes, MAX_BODY_BYTES)).then(
+        command => {
+          this.replicas.sent(replica, command.body?.length ?? 0, clock.now())
+          connection.reply(request, command)
+        },
+        error => connection.reply(request, response(ResponseCode.SYSTEM_ERROR, (error as Error).message))
+      )
+    const waitForRateMs = this.replicas.waitMs(replica, options.maxHaTransferBytesPerSecond, clock.now())
+    if (waitForRateMs > 0) setTimeout(answer, waitForRateMs).unref()
+    else if (offset < maxPhysicalOffset) answer()
+    else this.hold(answer, Math.min(Math.max(waitMs, 0), MAX_WAIT_MS))
+    return null
+  }
+
+  private hold(answer: () => void, waitMs: number): void {
+    const held: Held = {
+      answer,
+      timer: setTimeout(() => {
+        this.held.delete(held)
+        answer()
+      }, waitMs)
+    }
+    held.timer.unref()
+    this.held.add(held)
+  }
+
+  /** Whoever waits gets all that the current event writes in one answer. */
+  private wake(): void {
+    if (this.held.size === 0 || this.wakeQueued) return
+    this.wakeQueued = true
+    queueMicrotask(() => {
+      this.wakeQueued = false
+      const all = [...this.held]
+      this.held.clear()
+      for (const { answer, timer } of all) {
+        clearTimeout(timer)
+        answer()
+      }
+    })
+  }
+
+  /** Bytes of one epoch and one file. */
+  private async answer(offset: number, maxBytes: number): Promise<RemotingCommand> {
+    const { store } = this.broker
+    const { history } = this.epochs
+    const index = history.epochs.findLastIndex(each => each.startOffset <= offset)
+    const epoch = history.epochs[index]
+    const epochEnd = history.epochs[index + 1]?.startOffset ?? Number.POSITIVE_INFINITY
+    const body = await store.readRaw(offset, Math.min(maxBytes, epochEnd - offset))
+    const fields = ReplicateResponseHeader.encode({
+      offset,
+      epoch: epoch?.epoch ?? 0,
+      epochStart: epoch?.startOffset ?? 0,
+      confirmOffset: store.confirmOffset,
+      maxOffset: store.maxPhysicalOffset,
+      versions: this.broker.metadataVersions()
+    })
+    return response(ResponseCode.SUCCESS, null, fields, body)
+  }
+
+  /** Lets go of puts that enough replicas hold now, and refuses new ones when too few are left. */
+  private update(): void {
+    const { store, clock } = this.broker
+    const nowMs = clock.now()
+    store.replicaRefusal = this.replicas.refusal(nowMs)
+    store.replicated(this.replicas.confirmOffset(nowMs))
+  }
+
+  close(): void {
+    for (const { timer } of this.held) clearTimeout(timer)
+    this.held.clear()
+  }
+}

@@ -1,0 +1,127 @@
+/** What a master knows of one replica. */
+export interface Replica {
+  readonly brokerId: number
+  readonly address: string
+  /** It holds everything below. */
+  ackOffset: number
+  /** When it last held all that there was, ms. */
+  caughtUpMs: number
+  /** Bytes that it got since `sentSinceMs`. */
+  sentBytes: number
+  sentSinceMs: number
+  /** Of the second before. */
+  bytesPerSecond: number
+}
+
+const SECOND_MS = 1000
+
+export interface ReplicaRules {
+  /** Whether acknowledgements wait for replicas at all. */
+  readonly isSync: boolean
+  /** How many hold a message before it is confirmed, the master included. */
+  readonly inSyncReplicas: number
+  /** With fewer in sync, the master included, nothing is taken. */
+  readonly minInSyncReplicas: number
+  /** Whether all that are in sync must hold it. */
+  readonly allAckInSyncStateSet: boolean
+  /** ms. */
+  readonly maxLagMs: number
+}
+
+/**
+ * Who follows a master and how far each has come; from that, how much of the log is confirmed. A replica counts as in sync
+ * while it catches up with the log's end again and again. DefaultHAService, AutoSwitchHAService
+ *
+ * Invariant: the confirmed offset never goes back, and never beyond what enough replicas hold.
+ */
+export class ReplicaSet {
+  private readonly replicas = new Map<number, Replica>()
+  private readonly rules: ReplicaRules
+  private confirmed: number
+
+  /** Everything below `confirmed` was confirmed before. */
+  constructor(rules: ReplicaRules, confirmed: number) {
+    this.rules = rules
+    this.confirmed = confirmed
+  }
+
+  join(brokerId: number, address: string, ackOffset: number, nowMs: number): Replica {
+    const replica: Replica = {
+      brokerId,
+      address,
+      ackOffset,
+      caughtUpMs: nowMs - this.rules.maxLagMs,
+      sentBytes: 0,
+      sentSinceMs: nowMs,
+      bytesPerSecond: 0
+    }
+    this.replicas.set(brokerId, replica)
+    return replica
+  }
+
+  /** A replica whose connection is gone; another one under its id stays. */
+  leave(replica: Replica): void {
+    if (this.replicas.get(replica.brokerId) === replica) this.replicas.delete(replica.brokerId)
+  }
+
+  /** It holds everything below `offset`; the master's log ends at `maxOffset`. */
+  acknowledge(replica: Replica, offset: number, maxOffset: number, nowMs: number): void {
+    if (offset > replica.ackOffset) replica.ackOffset = offset
+    if (offset >= maxOffset) replica.caughtUpMs = nowMs
+  }
+
+  /** It got so many bytes. */
+  sent(replica: Replica, bytes: number, nowMs: number): void {
+    this.startSecond(replica, nowMs)
+    replica.sentBytes += bytes
+  }
+
+  /** How long a replica waits for its next bytes, ms, so that it gets at most `maxBytesPerSecond`. */
+  waitMs(replica: Replica, maxBytesPerSecond: number, nowMs: number): number {
+    this.startSecond(replica, nowMs)
+    return replica.sentBytes < maxBytesPerSecond ? 0 : replica.sentSinceMs + SECOND_MS - nowMs
+  }
+
+  private startSecond(replica: Replica, nowMs: number): void {
+    if (nowMs - replica.sentSinceMs < SECOND_MS) return
+    replica.bytesPerSecond = nowMs - replica.sentSinceMs < 2 * SECOND_MS ? replica.sentBytes : 0
+    replica.sentBytes = 0
+    replica.sentSinceMs = nowMs
+  }
+
+  all(): Replica[] {
+    return [...this.replicas.values()]
+  }
+
+  isInSync(replica: Replica, nowMs: number): boolean {
+    return nowMs - replica.caughtUpMs < this.rules.maxLagMs
+  }
+
+  inSync(nowMs: number): Replica[] {
+    return this.all().filter(replica => this.isInSync(replica, nowMs))
+  }
+
+  /** Up to where the log is confirmed; infinite while nobody is asked. */
+  confirmOffset(nowMs: number): number {
+    const { isSync, inSyncReplicas, allAckInSyncStateSet } = this.rules
+    if (!isSync || (inSyncReplicas <= 1 && !allAckInSyncStateSet)) return Number.POSITIVE_INFINITY
+    // A replica that lags holds what it holds: it counts for old messages, and is missed for new ones.
+    const counted = allAckInSyncStateSet ? this.inSync(nowMs) : this.all()
+    const acks = counted.map(({ ackOffset }) => ackOffset).sort((a, b) => b - a)
+    const needed = Math.max(inSyncReplicas - 1, allAckInSyncStateSet ? acks.length : 0)
+    if (needed === 0) return Number.POSITIVE_INFINITY
+    const offset = acks[needed - 1]
+    if (offset !== undefined && offset > this.confirmed) this.confirmed = offset
+    return this.confirmed
+  }
+
+  /** Why no message that waits for replicas is taken; null while enough are in sync. */
+  refusal(nowMs: number): string | null {
+    const { isSync, minInSyncReplicas } = this.rules
+    if (!isSync || minInSyncReplicas <= 1) return null
+    const count = this.inSync(nowMs).length + 1
+    return count >= minInSyncReplicas
+      ? null
+      : `${count} of this broker's replicas are in sync, the master included; minInSyncReplicas asks for ${minInSyncReplicas}`
+  }
+}
