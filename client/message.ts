@@ -8,6 +8,7 @@ import {
   type Properties,
   PropertyName,
   SysFlag,
+  unwrapInnerBatch,
   viewOf
 } from '../message/index.ts'
 import { LazyRecord } from './lazy-record.ts'
@@ -174,16 +175,25 @@ export async function decodeMessage(bytes: Uint8Array, brokerName: string, start
  * Throws MessageError BAD_RECORD or BODY_NOT_DECOMPRESSED.
  */
 export function decodeMessages(bytes: Uint8Array, brokerName: string): Message[] | Promise<Message[]> {
-  const messages: (Message | Promise<Message>)[] = []
+  const messages: (Message | Promise<Message | Message[]>)[] = []
   const view = viewOf(bytes)
   let compressed = false
   for (let pos = 0; pos < bytes.length; ) {
     const record = new LazyRecord(view, bytes, pos)
     pos += record.sizeBytes
-    if (record.sysFlag & SysFlag.COMPRESSED) {
+    if (record.sysFlag & SysFlag.NEED_UNWRAP) {
+      compressed = true
+      messages.push(unwrapped(record, brokerName))
+    } else if (record.sysFlag & SysFlag.COMPRESSED) {
       compressed = true
       messages.push(decompressBody(record.body, record.sysFlag).then(body => new Message(record, brokerName, body)))
     } else messages.push(new Message(record, brokerName))
   }
-  return compressed ? Promise.all(messages) : (messages as Message[])
+  return compressed ? Promise.all(messages).then(all => all.flat()) : (messages as Message[])
+}
+
+/** The messages of a record that is a batch. PullAPIWrapper#processPullResult */
+async function unwrapped(record: MessageRecord, brokerName: string): Promise<Message[]> {
+  const body = await decompressBody(record.body, record.sysFlag)
+  return unwrapInnerBatch(record, body).map(each => new Message(each, brokerName))
 }

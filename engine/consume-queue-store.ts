@@ -36,6 +36,7 @@ export class ConsumeQueueStore {
   lmqCount = 0
 
   private readonly topics = new Map<string, Map<number, QueueIndex>>()
+  private readonly batchTopics = new Set<string>()
   private readonly parts: QueueFiles
 
   constructor(parts: QueueFiles) {
@@ -80,10 +81,16 @@ export class ConsumeQueueStore {
     return this.topics.get(topic)?.get(queueId) ?? this.open(topic, queueId, this.typeOf(topic))
   }
 
+  /** A record that is a batch was found: a topic without queues gets such as can hold it, whatever the caller knows. */
+  expectBatches(topic: string): void {
+    if (!this.topics.has(topic)) this.batchTopics.add(topic)
+  }
+
   /** The kind of a topic's queues: what they are, or what the caller knows. */
   typeOf(topic: string): QueueType {
     const queues = this.topics.get(topic)
-    if (queues === undefined) return this.parts.queueTypeOf(topic) ?? 'SimpleCQ'
+    if (queues === undefined)
+      return this.batchTopics.has(topic) ? 'BatchCQ' : (this.parts.queueTypeOf(topic) ?? 'SimpleCQ')
     for (const queue of queues.values()) return queue instanceof BatchConsumeQueue ? 'BatchCQ' : 'SimpleCQ'
     return 'SimpleCQ'
   }
@@ -127,6 +134,7 @@ export class ConsumeQueueStore {
       if (queue.isMulti) this.lmqCount--
     }
     this.topics.delete(topic)
+    this.batchTopics.delete(topic)
     const { files, dir, batchDir, extensionDir } = this.parts
     for (const parent of [dir, batchDir, extensionDir]) files.removeDirectory(join(parent, topic))
   }

@@ -158,7 +158,7 @@ export class Reput implements LogFollower {
     const transaction = sysFlag & SysFlag.TRANSACTION_MASK
     if (transaction !== SysFlag.PREPARED && transaction !== SysFlag.ROLLBACK && this.isQueued(topic, physicalOffset)) {
       const tagsCode = this.tagsCode(topic, bytes, storeTimestamp)
-      const count = sysFlag & SysFlag.INNER_BATCH ? this.countOfBatch() : 1
+      const count = sysFlag & SysFlag.INNER_BATCH ? this.countOfBatch(topic) : 1
       place(topic, queueId, queueOffset, physicalOffset, sizeBytes, tagsCode, storeTimestamp, count)
       if (this.multiDispatch && scan.has(ScannedProperty.INNER_MULTI_QUEUE_OFFSET) && allowsLmq(topic))
         this.placeInLmqs(physicalOffset, sizeBytes, tagsCode, storeTimestamp, place)
@@ -168,7 +168,8 @@ export class Reput implements LogFollower {
   }
 
   /** How many messages an inner batch says that it holds. CommitLog#checkMessageAndReturnSize */
-  private countOfBatch(): number {
+  private countOfBatch(topic: string): number {
+    this.queues.expectBatches(topic)
     const count = Number(this.scan.text(ScannedProperty.INNER_NUM))
     return count > 0 && count <= MAX_BATCH_COUNT ? Math.trunc(count) : 1
   }

@@ -8,6 +8,7 @@ export { crc32 } from './crc.ts'
 export { MessageError, type MessageErrorCode, MessageErrors } from './errors.ts'
 export { javaHashCode, javaHashCodeOfBytes, tagsCodeOf } from './hash.ts'
 export { type Host, hostOf, readHost } from './host.ts'
+export { unwrapInnerBatch } from './inner-batch.ts'
 export { Interner } from './intern.ts'
 export { createUniqueKey, decodeOffsetMessageId, offsetMessageId, ownAddress } from './message-id.ts'
 // Names and subscriptions.

@@ -115,12 +115,11 @@ t.test('attributes are added, changed and removed one by one', async t => {
 
 t.test('kinds of topics that this broker does not have are refused', async t => {
   const open = await openBroker(t)
-  for (const attributes of ['+queue.type=BatchCQ', '+cleanup.policy=COMPACTION'])
-    t.match(await create(open, 'orders', { attributes }), {
-      code: 29,
-      remark: `${attributes.slice(1)} is not supported`
-    })
-  for (const attributes of ['+queue.type=SimpleCQ', '+cleanup.policy=DELETE'])
+  t.match(await create(open, 'orders', { attributes: '+cleanup.policy=COMPACTION' }), {
+    code: 29,
+    remark: 'cleanup.policy=COMPACTION is not supported'
+  })
+  for (const attributes of ['+queue.type=SimpleCQ', '+queue.type=BatchCQ', '+cleanup.policy=DELETE'])
     t.match(await create(open, `orders${attributes.length}`, { attributes }), { code: 0 })
 })
 
