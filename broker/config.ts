@@ -336,11 +336,38 @@ export const brokerSettings = {
     range: PERCENT,
     note: "What counts as recent: so much of this machine's memory, in percent, counted from the newest message on."
   },
+  mapperFileSizeBatchConsumeQueue: {
+    default: 13_800_000,
+    option: 'store.mappedFileSizeBatchConsumeQueueBytes',
+    range: [46, MAX_INT],
+    note: 'The size of a ConsumeQueue file of topics with batch queues in bytes, rounded up to a multiple of 46; fixed once the store exists.'
+  },
   mappedFileSizeConsumeQueueExt: {
     default: 50_331_648,
     option: 'store.mappedFileSizeConsumeQueueExtBytes',
     range: [20, MAX_INT],
     note: "The size of RocketMQ's ConsumeQueue extension files, which are read where a store has them."
+  },
+  enabledAppendPropCRC: {
+    default: false,
+    option: 'store.enabledAppendPropCrc',
+    note: 'Whether records carry a checksum of all of them, not of their body alone.'
+  },
+  enableLmq: {
+    default: false,
+    option: 'store.enableLmq',
+    note: 'Whether there are light queues: topics named %LMQ%…, and a place in each for messages that name them in INNER_MULTI_DISPATCH.'
+  },
+  enableMultiDispatch: {
+    default: false,
+    option: 'store.enableMultiDispatch',
+    note: 'Whether messages are listed in the light queues that they name.'
+  },
+  maxLmqConsumeQueueNum: {
+    default: 20_000,
+    option: 'store.maxLmqConsumeQueueNum',
+    range: POSITIVE,
+    note: 'How many light queues there may be.'
   },
 
   // How long it keeps files.

@@ -1,12 +1,13 @@
 import { join } from 'node:path'
 import type { Files } from '../engine/index.ts'
+import { isLmq } from '../message/index.ts'
 import { ConfigFile } from './config-file.ts'
 import { type DataVersion, dataVersionOf, newDataVersion, nextVersion } from './data-version.ts'
 import type { BrokerOptions } from './options.ts'
 
 type Queues = Map<number, number>
 
-/** How far each group has come in each queue, in consumerOffset.json. ConsumerOffsetManager */
+/** How far each group has come in each queue, in consumerOffset.json; in lmqConsumerOffset.json when there are LMQ queues. ConsumerOffsetManager, LmqConsumerOffsetManager */
 export class ConsumerOffsets {
   version: DataVersion = newDataVersion()
 
@@ -16,23 +17,36 @@ export class ConsumerOffsets {
   private readonly resets = new Map<string, Map<string, Queues>>()
   private readonly pulls = new Map<string, Map<string, Queues>>()
   private readonly file: ConfigFile
+  /** What is read when LMQ queues are new here. */
+  private readonly fallback: ConfigFile | null = null
   private readonly flushIntervalMs: number
 
   constructor(options: BrokerOptions, files: Files, configDir: string) {
     this.flushIntervalMs = options.flushConsumerOffsetIntervalMs
-    this.file = new ConfigFile(files, join(configDir, 'consumerOffset.json'), options.log, () => ({
+    const body = () => ({
       dataVersion: this.version,
+      offsetTable: this.table(),
+      pullOffsetTable: flatten(this.pulls)
+    })
+    const plain = new ConfigFile(files, join(configDir, 'consumerOffset.json'), options.log, body)
+    this.file = plain
+    if (!options.store.enableLmq) return
+    this.fallback = plain
+    this.file = new ConfigFile(files, join(configDir, 'lmqConsumerOffset.json'), options.log, () => ({
+      dataVersion: this.version,
+      lmqOffsetTable: this.lmqTable(),
       offsetTable: this.table(),
       pullOffsetTable: flatten(this.pulls)
     }))
   }
 
   load(): void {
-    const saved = this.file.load()
+    const saved = this.file.load() ?? this.fallback?.load() ?? null
     if (saved === null) return
     this.version = dataVersionOf(saved.dataVersion)
     restore(this.groups, saved.offsetTable)
     restore(this.pulls, saved.pullOffsetTable)
+    restoreLmq(this.groups, saved.lmqOffsetTable)
   }
 
   /** Sets where a group goes on in a queue. ConsumerOffsetManager#commitOffset */
@@ -124,7 +138,15 @@ export class ConsumerOffsets {
 
   /** `topic@group`, queue id, offset: as the file and slaves have it. */
   table(): Map<string, Queues> {
-    return flatten(this.groups)
+    return flatten(this.groups, this.fallback === null ? undefined : group => !isLmq(group))
+  }
+
+  /** `topic@group`, offset, of LMQ groups: each has one queue. */
+  private lmqTable(): Map<string, number> {
+    const table = new Map<string, number>()
+    for (const [group, topics] of this.groups)
+      if (isLmq(group)) for (const [topic, queues] of topics) table.set(`${topic}@${group}`, queues.get(0) ?? 0)
+    return table
   }
 
   /** Takes over what the master has; what it lacks stays. SlaveSynchronize#syncConsumerOffset */
@@ -153,10 +175,19 @@ function queuesOf(groups: Map<string, Map<string, Queues>>, group: string, topic
   return queues
 }
 
-function flatten(groups: Map<string, Map<string, Queues>>): Map<string, Queues> {
+function flatten(
+  groups: Map<string, Map<string, Queues>>,
+  wanted: (group: string) => boolean = () => true
+): Map<string, Queues> {
   const table = new Map<string, Queues>()
-  for (const [group, topics] of groups) for (const [topic, queues] of topics) table.set(`${topic}@${group}`, queues)
+  for (const [group, topics] of groups)
+    if (wanted(group)) for (const [topic, queues] of topics) table.set(`${topic}@${group}`, queues)
   return table
+}
+
+function restoreLmq(groups: Map<string, Map<string, Queues>>, table: unknown): void {
+  for (const [key, offset] of Object.entries((table ?? {}) as Record<string, unknown>))
+    restore(groups, { [key]: { 0: offset } })
 }
 
 /** What cannot be an offset is left out. */

@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import type { Files } from '../engine/index.ts'
-import { checkGroupName, SYSTEM_GROUP_PREFIX } from '../message/index.ts'
+import { checkGroupName, isLmq, SYSTEM_GROUP_PREFIX } from '../message/index.ts'
 import type { Log } from '../net/index.ts'
 import { ConfigFile } from './config-file.ts'
 import { type DataVersion, dataVersionOf, newDataVersion, nextVersion } from './data-version.ts'
@@ -101,12 +101,17 @@ export class GroupTable {
 
   /** The group if it exists, without creating it. */
   find(group: string): GroupConfig | undefined {
-    return this.table.get(group)
+    return this.table.get(group) ?? this.lmq(group)
+  }
+
+  /** Groups of LMQ queues need not exist. LmqSubscriptionGroupManager#findSubscriptionGroupConfig */
+  private lmq(group: string): GroupConfig | undefined {
+    return this.options.store.enableLmq && isLmq(group) ? groupConfig(group) : undefined
   }
 
   /** The group, created if that is allowed; undefined otherwise. SubscriptionGroupManager#findSubscriptionGroupConfig */
   get(group: string): GroupConfig | undefined {
-    const known = this.table.get(group)
+    const known = this.find(group)
     if (known !== undefined) return known
     if (!this.options.autoCreateSubscriptionGroup && !group.startsWith(SYSTEM_GROUP_PREFIX)) return undefined
     if (checkGroupName(group) !== null) return undefined
@@ -121,6 +126,7 @@ export class GroupTable {
   /** Adds or replaces groups; resolves when they are durable. */
   async put(...configs: GroupConfig[]): Promise<void> {
     for (const config of configs) {
+      if (this.lmq(config.groupName) !== undefined) continue
       this.log.info({ group: config.groupName, config }, 'a consumer group was set')
       this.table.set(config.groupName, config)
     }

@@ -52,8 +52,7 @@ export const inertSettings = {
   ...defaultOnly('all CommitLog files lie in storePathCommitLog', {
     readOnlyCommitLogStorePaths: null
   }),
-  ...defaultOnly('records carry the checksum of the body alone', {
-    enabledAppendPropCRC: false,
+  ...withoutEffect('the checksum of a whole record is verified wherever there is one', {
     forceVerifyPropCRC: false
   }),
   ...withoutEffect('replication to slaves is not built yet', {
@@ -233,13 +232,15 @@ export const inertSettings = {
   ...withoutEffect('filters by SQL92 are not built yet', {
     bitMapLengthConsumeQueueExt: 64,
     enableCalcFilterBitMap: false,
-    enableConsumeQueueExt: false,
     enablePropertyFilter: false,
     expectConsumerNumUseFilter: 32,
     filterDataCleanTimeSpan: 86_400_000,
     filterSupportRetry: false,
     maxErrorRateOfBloomFilter: 20,
     maxFilterMessageSize: 16_000
+  }),
+  ...withoutEffect('units hold the tags themselves; extension files that RocketMQ wrote are read', {
+    enableConsumeQueueExt: false
   }),
   ...withoutEffect('old files are deleted one after the other, as soon as nothing reads from them', {
     correctLogicMinOffsetForceInterval: 300_000,
@@ -284,15 +285,11 @@ export const inertSettings = {
     statRocksDBCQIntervalSec: 10,
     useSeparateStorePathForRocksdbCQ: false
   }),
-  ...withoutEffect('light queues (LMQ, multi dispatch) are not built', {
-    enableLmq: false,
+  ...withoutEffect('light queues (LMQ) count as other queues do, in statistics and in quotas', {
     enableLmqQuota: false,
-    enableLmqStats: false,
-    enableMultiDispatch: false,
-    maxLmqConsumeQueueNum: 20_000
+    enableLmqStats: false
   }),
-  ...withoutEffect('queues of inner batches are not built', {
-    mapperFileSizeBatchConsumeQueue: 13_800_000,
+  ...withoutEffect('batch queues are always searched in their files', {
     searchBcqByCacheEnable: true
   }),
   ...withoutEffect('reads of old data go through the thread pool and hold up nobody', {

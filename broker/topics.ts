@@ -5,6 +5,7 @@ import {
   DEFAULT_TOPIC,
   HALF_TOPIC,
   isDlqTopic,
+  isLmq,
   isRetryTopic,
   isSystemTopic,
   OP_HALF_TOPIC,
@@ -134,7 +135,12 @@ export class TopicTable {
   }
 
   get(topic: string): TopicConfig | undefined {
-    return this.table.get(topic)
+    return this.table.get(topic) ?? this.lmq(topic)
+  }
+
+  /** LMQ queues are topics of one queue that nobody has to create. LmqTopicConfigManager#selectTopicConfig */
+  private lmq(topic: string): TopicConfig | undefined {
+    return this.options.store.enableLmq && isLmq(topic) ? topicConfig(topic, queues(1)) : undefined
   }
 
   names(): string[] {
@@ -149,6 +155,7 @@ export class TopicTable {
   async put(...configs: TopicConfig[]): Promise<void> {
     const changed: TopicConfig[] = []
     for (const config of configs) {
+      if (this.lmq(config.topicName) !== undefined) continue
       const old = this.table.get(config.topicName)
       if (old !== undefined && JSON.stringify(old) === JSON.stringify(config)) continue
       this.log.info(
