@@ -27,6 +27,11 @@ export class ManualClock implements Clock {
     return this.timers.size
   }
 
+  /** Forgets all timers, as the end of a process does. */
+  clear(): void {
+    this.timers.clear()
+  }
+
   /** Turns the clock forward; timers that are due run in their order, each at its own time. */
   advance(ms: number): void {
     const endMs = this.nowMs + ms
