@@ -9,7 +9,7 @@ const COLORS = { 20: 'gray', 30: 'green', 40: 'yellow', 50: 'red' } as const
 const NAMES: Readonly<Record<number, string>> = { 20: 'debug', 30: 'info', 40: 'warn', 50: 'error' }
 
 /** One event as a line for people: `20:31:07 warn the VIP port is not served  reason="another process listens"`. */
-function readable(json: string): string {
+export function readableLine(json: string): string {
   const { level, time, msg, err, ...details } = JSON.parse(json)
   const clock = new Date(time).toTimeString().slice(0, 8)
   const name = (NAMES[level] ?? String(level)).padEnd(5)
@@ -24,6 +24,6 @@ export function createLog(level: LogLevel = 'info'): Log {
   const { stderr } = process
   // Synchronous: what is said last must not be lost when the process ends.
   const plain = pino.destination({ fd: stderr.fd, sync: true })
-  const destination = stderr.isTTY ? { write: (json: string) => plain.write(readable(json)) } : plain
+  const destination = stderr.isTTY ? { write: (json: string) => plain.write(readableLine(json)) } : plain
   return pino({ level, base: null, serializers: pino.stdSerializers }, destination)
 }

@@ -45,6 +45,9 @@ export async function serve(servers: readonly Server[], log: Log): Promise<void>
     if (!starting) void end()
   }
   for (const signal of SIGNALS) process.on(signal, onSignal)
+  // Whoever supervises this process is gone.
+  process.once('disconnect', () => onSignal('SIGTERM'))
+  process.channel?.unref()
 
   for (const server of servers) {
     try {

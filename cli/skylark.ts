@@ -70,9 +70,17 @@ program
   .option('--json', 'print the result as JSON', false)
   .action(async options => (await import('./skylark/bench.ts')).bench(options))
 
+/** One, or several under a supervisor. */
+async function broker(): Promise<void> {
+  const args = process.argv.slice(2)
+  const { asksForSeveral, brokers } = await import('./skylark/brokers.ts')
+  if (asksForSeveral(args)) await brokers(args)
+  else await import('./mqbroker.ts')
+}
+
 // They read the command line as if they had been started by their own names.
 for (const [name, text, main] of [
-  ['broker', 'run a broker, as mqbroker', () => import('./mqbroker.ts')],
+  ['broker', 'run a broker, as mqbroker; with --brokers N several, each as a process', broker],
   ['namesrv', 'run a NameServer, as mqnamesrv', () => import('./mqnamesrv.ts')]
 ] as const)
   program
