@@ -1,6 +1,6 @@
 import t from 'tap'
 import { javaVersions, startJava } from './java.ts'
-import { consuming, limits, pulling, querying, type Scenarios, sending } from './scenarios.ts'
+import { consuming, limits, operating, pulling, type Scenarios, sending } from './scenarios.ts'
 import { hasTools, startCluster } from './support.ts'
 
 // Both header types; in the examples and in mqadmin both versions use the default, JSON.
@@ -13,7 +13,7 @@ if (hasTools(t, 'java', 'javac', 'mvn'))
     t.test(`the Java client ${version} with ${headers[version]} headers`, { buffered: true, jobs: 8 }, async t => {
       const cluster = await startCluster(t)
       const client = await startJava(t, cluster, version, headers[version])
-      const scenarios: Scenarios = { ...sending, ...limits, ...consuming, ...pulling, ...querying }
+      const scenarios: Scenarios = { ...sending, ...limits, ...consuming, ...pulling, ...operating }
       for (const [name, scenario] of Object.entries(scenarios))
         t.test(name, { buffered: true }, t => scenario(t, { cluster, client }))
     })

@@ -153,9 +153,9 @@ export class Driver {
     return new LiteHandle(this, name)
   }
 
-  async pullConsumer(group: string): Promise<PullHandle> {
+  async pullConsumer(group: string, subscribe?: Record<string, string>): Promise<PullHandle> {
     const name = this.name('pull')
-    await this.call('pullConsumer', { as: name, group })
+    await this.call('pullConsumer', { as: name, group, subscribe })
     return new PullHandle(this, name)
   }
 

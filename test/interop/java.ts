@@ -1,11 +1,11 @@
-import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs'
+import { mkdirSync, readFileSync } from 'node:fs'
 import { copyFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Test } from 'tap'
 import { inRepo } from '../support/repo.ts'
+import { cached } from './cache.ts'
 import { Driver } from './driver.ts'
-import { type Cluster, cacheRoot, execute, scratch } from './support.ts'
+import { type Cluster, execute, scratch } from './support.ts'
 
 /** The clients that are run: the last 4.x, and the newest 5.x. */
 export const javaVersions = ['4.9.8', '5.5.0'] as const
@@ -28,21 +28,6 @@ async function classPath(version: JavaVersion): Promise<string> {
     execute('javac', ['-nowarn', '-encoding', 'UTF-8', '-cp', join(jars, '*'), '-d', into, driver], sources)
   )
   return `${classes}:${join(jars, '*')}`
-}
-
-/** A folder filled once for each source that it is made from. */
-export async function cached(name: string, source: Buffer, fill: (into: string) => Promise<unknown>): Promise<string> {
-  const dir = join(cacheRoot, `${name}-${createHash('sha256').update(source).digest('hex').slice(0, 12)}`)
-  if (existsSync(dir)) return dir
-  const unfinished = `${dir}.${process.pid}`
-  mkdirSync(unfinished, { recursive: true })
-  try {
-    await fill(unfinished)
-    renameSync(unfinished, dir)
-  } finally {
-    rmSync(unfinished, { recursive: true, force: true })
-  }
-  return dir
 }
 
 /** Starts a JVM with our driver on a stock client. It writes nothing outside a temporary folder. */

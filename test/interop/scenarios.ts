@@ -294,30 +294,6 @@ export const consuming: Scenarios = {
     }
   },
 
-  'a message refused too often lies in the dead letter topic': async (t, stage) => {
-    const { topic, producer } = await open(stage, 1)
-    const [sent] = await producer.send({ topic, body: 'never liked', tags: 'dead', keys: 'unlucky' })
-    const group = fresh('group')
-    const consumer = await stage.client.push({
-      group,
-      refuse: 99,
-      maxReconsumeTimes: 1,
-      subscribe: { [topic]: '*' }
-    })
-    await consumer.deliveries(2)
-    const dead = `%DLQ%${group}`
-    const found = await untilFound(() => producer.queryByKey(dead, 'unlucky'))
-    t.match(found, [
-      {
-        topic: dead,
-        body: 'never liked',
-        tags: 'dead',
-        properties: { ORIGIN_MESSAGE_ID: sent!.offsetMsgId, RETRY_TOPIC: topic }
-      }
-    ])
-    t.equal(consumer.received.length, 2)
-  },
-
   'a restarted consumer goes on where its group stopped': async (t, stage) => {
     const { topic, producer } = await open(stage, 4)
     const options = { group: fresh('group'), subscribe: { [topic]: '*' } }
@@ -371,21 +347,6 @@ export const consuming: Scenarios = {
       6: 2,
       7: 2
     })
-  },
-
-  "a running consumer's offsets can be reset": async (t, stage) => {
-    const { topic, producer } = await open(stage, 2)
-    await producer.send(...texts(topic, 10))
-    const group = fresh('group')
-    const consumer = await stage.client.push({ group, subscribe: { [topic]: '*' } })
-    await consumer.deliveries(10)
-    const reset = (await stage.client.call('resetOffset', { topic, group, timestamp: 0 })) as { offset: number }[]
-    t.same(
-      reset.map(({ offset }) => offset),
-      [0, 0]
-    )
-    const twice = await consumer.deliveries(20)
-    t.same(bodiesOf(twice.slice(10)), bodiesOf(texts(topic, 10)))
   }
 }
 
@@ -464,7 +425,47 @@ export const pulling: Scenarios = {
   }
 }
 
-export const querying: Scenarios = {
+// What takes a query or an administrator.
+export const operating: Scenarios = {
+  'a message refused too often lies in the dead letter topic': async (t, stage) => {
+    const { topic, producer } = await open(stage, 1)
+    const [sent] = await producer.send({ topic, body: 'never liked', tags: 'dead', keys: 'unlucky' })
+    const group = fresh('group')
+    const consumer = await stage.client.push({
+      group,
+      refuse: 99,
+      maxReconsumeTimes: 1,
+      subscribe: { [topic]: '*' }
+    })
+    await consumer.deliveries(2)
+    const dead = `%DLQ%${group}`
+    const found = await untilFound(() => producer.queryByKey(dead, 'unlucky'))
+    t.match(found, [
+      {
+        topic: dead,
+        body: 'never liked',
+        tags: 'dead',
+        properties: { ORIGIN_MESSAGE_ID: sent!.offsetMsgId, RETRY_TOPIC: topic }
+      }
+    ])
+    t.equal(consumer.received.length, 2)
+  },
+
+  "a running consumer's offsets can be reset": async (t, stage) => {
+    const { topic, producer } = await open(stage, 2)
+    await producer.send(...texts(topic, 10))
+    const group = fresh('group')
+    const consumer = await stage.client.push({ group, subscribe: { [topic]: '*' } })
+    await consumer.deliveries(10)
+    const reset = (await stage.client.call('resetOffset', { topic, group, timestamp: 0 })) as { offset: number }[]
+    t.same(
+      reset.map(({ offset }) => offset),
+      [0, 0]
+    )
+    const twice = await consumer.deliveries(20)
+    t.same(bodiesOf(twice.slice(10)), bodiesOf(texts(topic, 10)))
+  },
+
   'a message is found by each of its keys and by both of its ids': async (t, stage) => {
     const { topic, producer } = await open(stage, 2)
     const [sent] = await producer.send(

@@ -7,7 +7,7 @@ import t, { type Test } from 'tap'
 import { type MessageStore, openStore, type PutMessage, PutStatus } from '../../engine/index.ts'
 import { decodeRecord, encodeBatch, encodeProperties, hostOf, SysFlag } from '../../message/index.ts'
 import { inRepo } from '../support/repo.ts'
-import { cached } from './java.ts'
+import { cached } from './cache.ts'
 import { execute, hasTools, scratch } from './support.ts'
 
 const SIZES = { commitLogBytes: 65_536, units: 50, slots: 100, entries: 200 }

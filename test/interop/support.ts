@@ -5,10 +5,6 @@ import { delimiter, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { Test } from 'tap'
 import { parseBody, RemotingClient, RequestCode, request } from '../../net/index.ts'
-import { inRepo } from '../support/repo.ts'
-
-/** Fetched jars, compiled drivers: kept between runs, in a folder that no commit holds. */
-export const cacheRoot = inRepo('node_modules', '.cache', 'skylark-interop')
 
 /** A broker and its NameServer, as clients need to know them. */
 export interface Cluster {
