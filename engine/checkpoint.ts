@@ -1,4 +1,4 @@
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { crc32, layout, readI64, viewOf, writeI64 } from '../message/index.ts'
 import { type Files, writeFully } from './files.ts'
 
@@ -42,6 +42,8 @@ export class Checkpoint {
   indexPhysicalOffset = 0
   /** Whether Skylark wrote it last: then logicsPhysicalOffset is exact, and a record begins there. */
   isOwn = false
+  /** Whether what was loaded contradicts its checksum: then nothing is certain. */
+  isBroken = false
   private readonly files: Files
   private readonly path: string
 
@@ -73,6 +75,7 @@ export class Checkpoint {
     if (copy.every(byte => byte === 0)) return
     if (own('mark') !== MARK || crc32(copy, 0, OWN.at.crc) !== view.getInt32(OWN_AT + OWN.at.crc)) {
       for (const name of FIELDS) this[name] = 0
+      this.isBroken = true
       return
     }
     this.isOwn =
@@ -93,6 +96,7 @@ export class Checkpoint {
     writeI64(view, OWN_AT + OWN.at.logicsPhysicalOffset, this.logicsPhysicalOffset)
     writeI64(view, OWN_AT + OWN.at.indexPhysicalOffset, this.indexPhysicalOffset)
     view.setInt32(OWN_AT + OWN.at.crc, crc32(bytes, OWN_AT, OWN_AT + OWN.at.crc))
+    const isNew = !this.files.exists(this.path)
     const fd = this.files.open(this.path)
     try {
       writeFully(this.files, fd, bytes, 0, bytes.length, 0)
@@ -100,6 +104,7 @@ export class Checkpoint {
     } finally {
       this.files.close(fd)
     }
+    if (isNew) await this.files.syncDirectory(dirname(this.path))
     this.isOwn = true
   }
 }

@@ -12,11 +12,11 @@ export const CQ_UNIT = layout({ physicalOffset: 'i64', sizeBytes: 'i32', tagsCod
 assert.equal(CQ_UNIT.bytes, 20) // ConsumeQueue#CQ_STORE_UNIT_SIZE
 
 /** Fills a queue in front of its first unit when that is not number 0, and where messages were lost: it points at nothing. */
-const BLANK_SIZE = 0x7fff_ffff
+export const BLANK_SIZE = 0x7fff_ffff
 /** Below every tag's hash: the address of a unit in RocketMQ's ConsumeQueue extension. ConsumeQueueExt#MAX_ADDR */
-const MAX_EXTENSION_ADDRESS = -0x8000_0001
+export const MAX_EXTENSION_ADDRESS = -0x8000_0001
 /** Upper half of the address of the extension's first byte: addresses begin at the smallest long. */
-const FIRST_ADDRESS_HIGH = -0x8000_0000
+export const FIRST_ADDRESS_HIGH = -0x8000_0000
 
 /** The index of one queue of one topic: unit n says where message n lies. ConsumeQueue */
 export class ConsumeQueue implements QueueIndex {

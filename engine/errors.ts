@@ -5,6 +5,7 @@ export const EngineErrors = {
   STORE_LOCKED: 'the store {path} is in use by another process (its abort file names pid {holder})',
   BAD_FILE:
     'the file {path} has {sizeBytes} bytes, but mappedFileSize is set to {expectedBytes}: set it to what the store was written with',
+  NOT_A_STORE: 'there is no store in {path}: it has neither a CommitLog nor ConsumeQueues',
   FILE_REMOVED: 'the file {path} was removed',
   NOT_AT_END: 'bytes for offset {offset} cannot be appended to a log that ends at {end}',
   BAD_OPTION: 'the option {option} holds {value}; allowed is {allowed}'

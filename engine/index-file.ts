@@ -4,7 +4,7 @@ import type { DerivedWrites } from './derived-writes.ts'
 import type { MappedFile } from './mapped-file.ts'
 import { UnitFile } from './unit-file.ts'
 
-const HEADER = layout({
+export const HEADER = layout({
   beginTimestamp: 'i64',
   endTimestamp: 'i64',
   beginPhysicalOffset: 'i64',
@@ -13,9 +13,9 @@ const HEADER = layout({
   indexCount: 'i32'
 })
 assert.equal(HEADER.bytes, 40) // IndexHeader#INDEX_HEADER_SIZE
-const ENTRY = layout({ keyHash: 'i32', physicalOffset: 'i64', timeDiffS: 'i32', previous: 'i32' })
+export const ENTRY = layout({ keyHash: 'i32', physicalOffset: 'i64', timeDiffS: 'i32', previous: 'i32' })
 assert.equal(ENTRY.bytes, 20) // IndexFile#indexSize
-const SLOT_BYTES = 4
+export const SLOT_BYTES = 4
 /** Slots are written in pieces of so many bytes, if anything in a piece changed. */
 const PIECE_BYTES = 4096
 

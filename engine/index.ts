@@ -1,6 +1,8 @@
 // Open a store, put and get messages.
 
 export { readFileOrBackup, writeFileAtomically } from './atomic-file.ts'
+// Look into a store that no process has open, and put it right.
+export type { Finding, FindingKind } from './check-report.ts'
 // What a caller can put in the place of disk and time; files that are replaced as a whole.
 export { type Clock, realClock } from './clock.ts'
 export type { DamagedRange } from './damage.ts'
@@ -15,3 +17,4 @@ export type { QueueType } from './queue-index.ts'
 export type { GetResult, GetStatus, MessageFilter, Slice } from './reader.ts'
 export type { RecoveryProgress } from './recovery.ts'
 export type { ArrivalListener } from './reput.ts'
+export { type CheckOptions, checkStore, type StoreReport } from './store-check.ts'

@@ -20,7 +20,7 @@ function timeName(ms: number): string {
 }
 
 /** Math.abs as Java has it for the smallest int: 0. IndexFile#indexKeyHashMethod */
-const positive = (hash: number): number => (hash === -0x8000_0000 ? 0 : Math.abs(hash))
+export const positive = (hash: number): number => (hash === -0x8000_0000 ? 0 : Math.abs(hash))
 
 /** Finds messages by topic and key: index files in the order of their names. IndexService */
 export class KeyIndex {
@@ -116,10 +116,13 @@ export class KeyIndex {
     if (this.hasLostFiles) this.dropLastRecord(storeTimeAt)
   }
 
-  /** The keys of one record may be spread over two files: when the second is gone, they are filed again. */
+  /** The keys of one record may be spread over files: when the last of these is gone, they are all filed again. */
   private dropLastRecord(storeTimeAt: (physicalOffset: number) => number): void {
-    const last = this.list.at(-1)
-    if (last !== undefined && !last.repair(last.endPhysicalOffset, storeTimeAt)) this.list.pop()!.remove()
+    const { endPhysicalOffset } = this
+    for (let last = this.list.at(-1); last?.endPhysicalOffset === endPhysicalOffset; last = this.list.at(-1)) {
+      if (last.repair(endPhysicalOffset, storeTimeAt)) break
+      this.list.pop()!.remove()
+    }
     this.hasLostFiles = false
   }
 

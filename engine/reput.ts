@@ -64,8 +64,8 @@ export class Reput implements LogFollower {
   private caughtUp: Promise<void> = Promise.resolve()
 
   private readonly segments: MappedFileQueue
-  private readonly queues: ConsumeQueueStore
-  private readonly index: KeyIndex | null
+  private readonly queues: Pick<ConsumeQueueStore, 'get' | 'expectBatches'>
+  private readonly index: Pick<KeyIndex, 'put'> | null
   private readonly notes: StoreNotes
   private readonly delaysMs: readonly number[]
   private readonly clock: Clock
@@ -76,8 +76,8 @@ export class Reput implements LogFollower {
 
   constructor(
     segments: MappedFileQueue,
-    queues: ConsumeQueueStore,
-    index: KeyIndex | null,
+    queues: Pick<ConsumeQueueStore, 'get' | 'expectBatches'>,
+    index: Pick<KeyIndex, 'put'> | null,
     notes: StoreNotes,
     delaysMs: readonly number[],
     clock: Clock,
@@ -227,7 +227,13 @@ export class Reput implements LogFollower {
   }
 
   /** One entry for the unique key, one for each key, one for the tag. IndexService#buildIndex */
-  private file(index: KeyIndex, topic: string, bytes: Buffer, physicalOffset: number, storeTimestamp: number): void {
+  private file(
+    index: Pick<KeyIndex, 'put'>,
+    topic: string,
+    bytes: Buffer,
+    physicalOffset: number,
+    storeTimestamp: number
+  ): void {
     const { scan } = this
     const unique = scan.start(ScannedProperty.UNIQ_KEY)
     if (unique >= 0)
