@@ -21,7 +21,7 @@ export const TOPIC_ATTRIBUTES: Attributes = {
     unserved: ['MIXED']
   },
   'queue.type': { values: ['SimpleCQ', 'BatchCQ'], changeable: false },
-  'cleanup.policy': { values: ['DELETE', 'COMPACTION'], changeable: false, unserved: ['COMPACTION'] },
+  'cleanup.policy': { values: ['DELETE', 'COMPACTION'], changeable: false },
   'reserve.time': { min: -1, changeable: true }
 }
 

@@ -243,6 +243,11 @@ export class TopicTable {
     return config.attributes['queue.type'] === 'BatchCQ' ? 'BatchCQ' : 'SimpleCQ'
   }
 
+  /** Those of some topics, by default of all, of which the newest message of each key is kept. CleanupPolicyUtils#isCompaction */
+  compacted(topics: Iterable<TopicConfig> = this.table.values()): string[] {
+    return [...topics].filter(each => each.attributes['cleanup.policy'] === 'COMPACTION').map(each => each.topicName)
+  }
+
   isSystem(topic: string): boolean {
     return this.systemTopics.has(topic) || isSystemTopic(topic)
   }

@@ -2,6 +2,7 @@ import { join } from 'node:path'
 import { Checkpoint } from './checkpoint.ts'
 import { type Clock, realClock } from './clock.ts'
 import { CommitLog } from './commit-log.ts'
+import { Compaction } from './compaction.ts'
 import { ConsumeQueueStore } from './consume-queue-store.ts'
 import { type DamagedRange, DamageReport } from './damage.ts'
 import { DerivedWrites } from './derived-writes.ts'
@@ -26,6 +27,8 @@ export interface StoreSeams {
   files?: Files
   clock?: Clock
   log?: Log
+  /** Topics of which the newest message of each key is kept, beside those that have compacted files. */
+  compactedTopics?: () => Iterable<string>
   /** Which kind of queues a topic has that has none yet; by default a unit a message. */
   queueTypeOf?: (topic: string) => QueueType | undefined
   /** Hears how far recovery has come. */
@@ -83,6 +86,8 @@ export class MessageStore {
   private readonly checkpoint: Checkpoint
   private readonly notes: StoreNotes
   private readonly damage: DamageReport
+  private readonly compaction: Compaction
+  private readonly compactedTopics: () => Iterable<string>
   private readonly writes: DerivedWrites
   private readonly retention: Retention
   private reader!: Reader
@@ -130,6 +135,17 @@ export class MessageStore {
     this.index = options.messageIndexEnable
       ? new KeyIndex(files, this.openFiles, join(dir, 'index'), options, this.writes, log)
       : null
+    this.compactedTopics = seams.compactedTopics ?? (() => [])
+    this.compaction = new Compaction({
+      files,
+      openFiles: this.openFiles,
+      dir: join(dir, 'compaction'),
+      options,
+      queues: this.queues,
+      clock,
+      log,
+      readRecord: (physicalOffset, sizeBytes) => this.reader.read(physicalOffset, sizeBytes)
+    })
     const delaysMs = parseDelayLevels(options.messageDelayLevel)
     this.reput = new Reput(this.segments, this.queues, this.index, this.notes, delaysMs, clock, log)
     this.reput.multiDispatch = options.enableMultiDispatch
@@ -159,8 +175,10 @@ export class MessageStore {
   async open(): Promise<void> {
     this.files.makeDirectory(this.dir)
     await this.takeLock()
+    const cleanStop = !this.files.exists(this.abortPath)
     try {
-      await this.recover()
+      await this.recover(cleanStop)
+      await this.compaction.load(this.compactedTopics(), cleanStop)
     } catch (error) {
       this.closeFiles()
       throw error
@@ -171,9 +189,8 @@ export class MessageStore {
     this.checkpointLater()
   }
 
-  private async recover(): Promise<void> {
-    const { files, commitLog, segments, queues, index, reput, checkpoint, notes, damage, clock, log } = this
-    const cleanStop = !files.exists(this.abortPath)
+  private async recover(cleanStop: boolean): Promise<void> {
+    const { commitLog, segments, queues, index, reput, checkpoint, notes, damage, clock, log } = this
     notes.load()
     checkpoint.load()
     this.loadSegments()
@@ -290,7 +307,34 @@ export class MessageStore {
     maxCount: number,
     filter: MessageFilter | null = null
   ): GetResult | Promise<GetResult> {
+    if (this.compaction.topics.size > 0 && this.compaction.topics.has(topic))
+      return this.getCompacted(topic, queueId, offset, maxCount, filter)
     return this.reader.getMessages(topic, queueId, offset, maxCount, filter)
+  }
+
+  /** What was copied of a compacted topic, and from there on what the CommitLog has. */
+  private async getCompacted(
+    topic: string,
+    queueId: number,
+    offset: number,
+    maxCount: number,
+    filter: MessageFilter | null
+  ): Promise<GetResult> {
+    const kept = await this.compaction.read(topic, queueId, offset, maxCount, filter)
+    if (kept !== null) return kept
+    const result = await this.reader.getMessages(topic, queueId, offset, maxCount, filter)
+    return { ...result, minOffset: this.minQueueOffset(topic, queueId) }
+  }
+
+  /** From now on at least the newest message of each key of a topic is kept, however old it is. */
+  compactTopic(topic: string): void {
+    this.compaction.add(topic)
+  }
+
+  /** Compacts now what can be. CompactionService */
+  async compact(): Promise<void> {
+    await this.saveCheckpoint()
+    await this.compaction.run()
   }
 
   /** The whole record at a physical offset; null when no record begins there. */
@@ -350,7 +394,10 @@ export class MessageStore {
 
   /** First queue offset that still exists; 0 for an unknown queue. */
   minQueueOffset(topic: string, queueId: number): number {
-    return this.queues.find(topic, queueId)?.minOffset ?? 0
+    const minOffset = this.queues.find(topic, queueId)?.minOffset ?? 0
+    if (this.compaction.topics.size === 0) return minOffset
+    const kept = this.compaction.minOffset(topic, queueId)
+    return kept >= 0 ? kept : minOffset
   }
 
   /** Behind the last message that can be pulled; 0 for an unknown queue. */
@@ -396,6 +443,7 @@ export class MessageStore {
     this.commitLog.commit()
     this.notes.deletedTopics.set(topic, this.commitLog.maxOffset)
     this.queues.deleteTopic(topic)
+    void this.compaction.delete(topic)
     return this.saveNotes()
   }
 
@@ -521,6 +569,7 @@ export class MessageStore {
     const storeTimestamp = commitLog.flushedStoreTimestamp
     await this.queues.flush()
     await index?.flush()
+    await this.compaction.copy()
     const noted = `${this.segments.last?.startOffset} ${this.queues.count} ${index?.fileCount}`
     if (noted !== this.noted || !this.isOpen) await this.saveNotes()
     this.noted = noted
@@ -568,6 +617,7 @@ export class MessageStore {
     } catch (error) {
       this.log.error({ err: error }, 'the store could not be closed cleanly: the next start recovers it')
     }
+    await this.compaction.close()
     await commitLog.close()
     this.closeFiles()
   }

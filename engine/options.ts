@@ -30,6 +30,13 @@ export interface StoreOptions {
   syncFlushTimeoutMs: number
   /** How long a put waits for replicas. Default: 3,000. */
   slaveTimeoutMs: number
+  /** Whether topics can be compacted. Default: true. */
+  enableCompaction: boolean
+  /** Sizes of the files of compacted topics, records and units, rounded as RocketMQ rounds them. Default: 100 MiB and 10 MiB. */
+  compactionMappedFileSizeBytes: number
+  compactionCqMappedFileSizeBytes: number
+  /** How often topics are compacted. Default: 900,000. */
+  compactionScheduleInternalMs: number
   /** Whether records carry a checksum of all of them, not of their body alone. Default: false. */
   enabledAppendPropCrc: boolean
   /** Whether messages with INNER_MULTI_DISPATCH get an offset in each LMQ queue that it names, and whether they are listed there. Default: false. */
@@ -87,6 +94,10 @@ export const storeDefaults: Readonly<StoreOptions> = Object.freeze({
   flushIntervalConsumeQueueMs: 10_000,
   syncFlushTimeoutMs: 5000,
   slaveTimeoutMs: 3000,
+  enableCompaction: true,
+  compactionMappedFileSizeBytes: 104_857_600,
+  compactionCqMappedFileSizeBytes: 10_485_760,
+  compactionScheduleInternalMs: 900_000,
   enabledAppendPropCrc: false,
   enableLmq: false,
   enableMultiDispatch: false,
@@ -127,6 +138,9 @@ export function checkedOptions(given: Partial<StoreOptions>): StoreOptions {
   check('mappedFileSizeCommitLogBytes', 1024, MAX_FILE_BYTES)
   check('mappedFileSizeConsumeQueueBytes', UNIT_BYTES, MAX_FILE_BYTES)
   check('mappedFileSizeBatchConsumeQueueBytes', BATCH_UNIT_BYTES, MAX_FILE_BYTES)
+  check('compactionMappedFileSizeBytes', 1024, MAX_FILE_BYTES / 2)
+  check('compactionCqMappedFileSizeBytes', 2 * BATCH_UNIT_BYTES, MAX_FILE_BYTES / 10)
+  check('compactionScheduleInternalMs', 1)
   check('maxHashSlotNum', 1)
   check('maxIndexNum', 2, Math.floor((MAX_FILE_BYTES - 40 - 4 * options.maxHashSlotNum) / 20))
   check('maxMessageSizeBytes', 1, MAX_FILE_BYTES / 2)

@@ -212,9 +212,15 @@ export class RecordCursor {
 
   /** Whether the body is the one that was stored, and all of the record where it has a checksum of that. */
   crcOk(): boolean {
-    const { bytes, bodyStart, bodyEnd } = this
+    const { bytes } = this
     const crcAt = propertyCrcAt(bytes, this.propertiesStart, this.propertiesEnd)
     if (crcAt >= 0) return propertyCrcOk(bytes, this.pos, crcAt)
+    return this.bodyCrcOk()
+  }
+
+  /** Whether the body is the one that was stored. */
+  bodyCrcOk(): boolean {
+    const { bytes, bodyStart, bodyEnd } = this
     return bodyEnd === bodyStart || crc32(bytes, bodyStart, bodyEnd) === this.bodyCrc
   }
 

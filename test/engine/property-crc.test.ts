@@ -13,7 +13,8 @@ import {
 } from '../../message/index.ts'
 import { SMALL_STORE, temporaryDirectory } from '../support/broker.ts'
 
-const TAIL = /__CRC32#\u0001\d{10}\u0002$/
+/** The separators are control characters, which no pattern may name. */
+const TAIL = /__CRC32#.\d{10}.$/s
 
 const message = (properties: string, body: Uint8Array = Buffer.from('Hello')): PutMessage => {
   const bytes = Buffer.from(properties)
