@@ -33,6 +33,10 @@ const MAX_GATHERED_BYTES = 1024 * 1024
 /** After a failed write, the next try is so long away, ms. */
 const RETRY_AFTER_MS = 100
 
+/** Zeros at the end of a record are what a torn write leaves: recovery must be able to tell. */
+const ENDS_IN_NUL = 'the properties end in a NUL'
+const endsInNul = (properties: Uint8Array, end: number): boolean => properties[end - 1] === 0
+
 /** A put that is not acknowledged yet. */
 interface PendingPut {
   waiter: PutWaiter
@@ -197,6 +201,10 @@ export class CommitLog {
       this.refuse(waiter, PutStatus.PROPERTIES_SIZE_EXCEEDED, reason)
       return
     }
+    if (propertiesBytes > 0 && endsInNul(message.properties, message.propertiesEnd)) {
+      this.refuse(waiter, PutStatus.MESSAGE_ILLEGAL, ENDS_IN_NUL)
+      return
+    }
     const size = this.sizeOf(topic, bodyBytes, propertiesBytes, message)
     if (this.refusedBySize(size, waiter) || !this.makeRoom(size, waiter)) return
     const transaction = message.sysFlag & SysFlag.TRANSACTION_MASK
@@ -238,6 +246,10 @@ export class CommitLog {
       const { propertiesStart, propertiesEnd } = batch
       if (propertyCrcAt(message.body, propertiesStart, propertiesEnd) >= 0) {
         this.refuse(waiter, PutStatus.MESSAGE_ILLEGAL, 'a message of the batch has the property __CRC32# of the store')
+        return
+      }
+      if (propertiesEnd > propertiesStart && endsInNul(message.body, propertiesEnd)) {
+        this.refuse(waiter, PutStatus.MESSAGE_ILLEGAL, ENDS_IN_NUL)
         return
       }
       const propertiesBytes = propertiesEnd - propertiesStart + (crc ? CRC_PROPERTY_BYTES + 1 : 0)

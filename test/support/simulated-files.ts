@@ -5,10 +5,11 @@ const BLOCK_BYTES = 4096
 const SECTOR_BYTES = 512
 
 /** A change of content or names that a power cut may undo while nothing has made it durable. */
-type Change =
+type Change = { number: number } & (
   | { kind: 'write'; inode: Inode; position: number; bytes: Buffer }
   | { kind: 'truncate'; inode: Inode; sizeBytes: number }
   | { kind: 'name'; path: string; inode: Inode | null }
+)
 
 /** What a file holds: as processes see it. Names point to it. */
 class Inode {
@@ -78,6 +79,7 @@ export class SimulatedFiles implements Files {
     contents: new Map()
   }
   private changes: Change[] = []
+  private lastChange = 0
   private nextFd = 3
   private dead = false
 
@@ -149,7 +151,7 @@ export class SimulatedFiles implements Files {
   private setName(path: string, inode: Inode | null): void {
     if (inode === null) this.names.delete(path)
     else this.names.set(path, inode)
-    this.changes.push({ kind: 'name', path, inode })
+    this.changes.push({ number: ++this.lastChange, kind: 'name', path, inode })
   }
 
   close(fd: number): void {
@@ -166,7 +168,7 @@ export class SimulatedFiles implements Files {
     this.begin('truncate', path)
     inode.resize(sizeBytes)
     inode.modifiedMs = this.now()
-    this.changes.push({ kind: 'truncate', inode, sizeBytes })
+    this.changes.push({ number: ++this.lastChange, kind: 'truncate', inode, sizeBytes })
   }
 
   private readNow(inode: Inode, target: Uint8Array, position: number): number {
@@ -207,7 +209,7 @@ export class SimulatedFiles implements Files {
     const bytes = Buffer.from(source.subarray(start, start + count))
     inode.write(position, bytes)
     inode.modifiedMs = this.now()
-    this.changes.push({ kind: 'write', inode, position, bytes })
+    this.changes.push({ number: ++this.lastChange, kind: 'write', inode, position, bytes })
     return count
   }
 
@@ -223,27 +225,25 @@ export class SimulatedFiles implements Files {
   async sync(fd: number): Promise<void> {
     const { inode, path } = this.fileOf(fd)
     this.begin('sync', path)
-    const last = this.changes.at(-1)
+    const { lastChange } = this
     await new Promise(resolve => setImmediate(resolve))
     if (this.dead) return new Promise(() => {})
-    if (last !== undefined) this.settle(last, change => change.kind !== 'name' && change.inode === inode)
+    this.settle(lastChange, change => change.kind !== 'name' && change.inode === inode)
   }
 
   async syncDirectory(path: string): Promise<void> {
     this.begin('syncDirectory', path)
-    const last = this.changes.at(-1)
+    const { lastChange } = this
     await new Promise(resolve => setImmediate(resolve))
     if (this.dead) return new Promise(() => {})
-    if (last !== undefined) this.settle(last, change => change.kind === 'name' && dirname(change.path) === path)
+    this.settle(lastChange, change => change.kind === 'name' && dirname(change.path) === path)
   }
 
   /** Makes changes durable up to one of them. */
-  private settle(last: Change, which: (change: Change) => boolean): void {
-    const end = this.changes.indexOf(last) + 1
-    const settled = this.changes.slice(0, end).filter(which)
-    for (const change of settled) apply(change, this.durable)
-    const gone = new Set(settled)
-    this.changes = this.changes.filter(change => !gone.has(change))
+  private settle(last: number, which: (change: Change) => boolean): void {
+    const isSettled = (change: Change) => change.number <= last && which(change)
+    for (const change of this.changes) if (isSettled(change)) apply(change, this.durable)
+    this.changes = this.changes.filter(change => !isSettled(change))
   }
 
   map(fd: number, sizeBytes: number) {
