@@ -78,6 +78,46 @@ async function broker(): Promise<void> {
   else await import('./mqbroker.ts')
 }
 
+const store = program.command('store').description('look into a store that no broker has open, and put it right')
+const storeDir = ['<dir>', "the store's directory, a broker's storePathRootDir"] as const
+const brokerConf = [
+  '-c, --config <file>',
+  'the broker.conf that it was written with; sizes are else learnt from the files'
+] as const
+
+store
+  .command('check')
+  .description('read every record, ConsumeQueue unit and index entry, and compare them; changes nothing')
+  .argument(...storeDir)
+  .option(...brokerConf)
+  .option('--no-lock', "do not take the store's lock: for a copy that nobody writes to")
+  .option('--json', 'print the report as JSON', false)
+  .action(async (dir, options) => (await import('./skylark/store.ts')).check(dir, options))
+
+store
+  .command('dump')
+  .description('print messages of a topic as its queues list them, or without a topic all records of the log')
+  .argument(...storeDir)
+  .option(...brokerConf)
+  .option('-t, --topic <topic>', 'the topic')
+  .option('-q, --queue <n>', 'only this queue of it', wholeNumber('--queue', 0))
+  .option('-f, --from <where>', 'a queue offset, or a date as 2026-11-24T20:00')
+  .option('--from-physical <offset>', 'of the log: the first physical offset', wholeNumber('--from-physical', 0))
+  .option('-n, --count <n>', 'end after so many messages', wholeNumber('--count', 1))
+  .option('--json', 'a JSON object a line', false)
+  .addOption(
+    new Option('-b, --body <form>', 'how bodies are shown').choices(['text', 'base64', 'hex', 'none']).default('text')
+  )
+  .action(async (dir, options) => (await import('./skylark/store.ts')).dump(dir, options))
+
+store
+  .command('rebuild')
+  .description('delete ConsumeQueues, index and checkpoint and build them again from the log')
+  .argument(...storeDir)
+  .option(...brokerConf)
+  .option('-k, --keep', "move the old files into replaced-TIME in the store's directory", false)
+  .action(async (dir, options) => (await import('./skylark/store.ts')).rebuild(dir, options))
+
 // They read the command line as if they had been started by their own names.
 for (const [name, text, main] of [
   ['broker', 'run a broker, as mqbroker; with --brokers N several, each as a process', broker],

@@ -6,6 +6,7 @@ export const EngineErrors = {
   BAD_FILE:
     'the file {path} has {sizeBytes} bytes, but mappedFileSize is set to {expectedBytes}: set it to what the store was written with',
   NOT_A_STORE: 'there is no store in {path}: it has neither a CommitLog nor ConsumeQueues',
+  NO_SUCH_QUEUE: 'the store {path} has no queue {queueId} of topic {topic}',
   FILE_REMOVED: 'the file {path} was removed',
   NOT_AT_END: 'bytes for offset {offset} cannot be appended to a log that ends at {end}',
   BAD_OPTION: 'the option {option} holds {value}; allowed is {allowed}'

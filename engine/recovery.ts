@@ -308,7 +308,8 @@ export class Recovery implements ScanListener {
       const queue = queues.find(unit.topic, unit.queueId)
       const gap = unit.queueOffset - (queue?.maxOffset ?? 0)
       const explained = gap > 0 && gap * MIN_RECORD_BYTES <= damage.sizeBytes
-      const mayBeOlder = gap > 0 && queue === undefined && (!checkpoint.isOwn || this.minOffset > 0)
+      const isEmpty = queue === undefined || queue.minOffset === queue.maxOffset
+      const mayBeOlder = gap > 0 && isEmpty && (!checkpoint.isOwn || this.minOffset > 0)
       if (explained || (mayBeOlder && unit.queueOffset * MIN_RECORD_BYTES <= unit.physicalOffset)) this.accept(unit)
       else this.reject(unit)
     }

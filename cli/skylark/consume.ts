@@ -1,6 +1,6 @@
 import { Admin, type ClientError, type Message, type MessageQueue, PullConsumer, queueKey } from '../../client/index.ts'
 import { ResponseCode } from '../../net/index.ts'
-import { CommandError, onStop, styled } from './terminal.ts'
+import { bodyText, CommandError, isText, onStop, styled } from './terminal.ts'
 
 export interface ConsumeOptions {
   namesrv: string
@@ -64,17 +64,6 @@ function jsonLine(message: Message): string {
   const properties = Object.fromEntries(message.properties)
   const place = { topic, brokerName, queueId, queueOffset, messageId }
   return JSON.stringify({ ...place, keys, tags, bornTimestamp, storeTimestamp, ...body, properties })
-}
-
-const isText = (body: Buffer): boolean => Buffer.from(body.toString(), 'utf8').equals(body)
-
-const MAX_SHOWN_BYTES = 48
-
-/** A text as it is; what is no text as its length and its first bytes. */
-function bodyText(body: Buffer): string {
-  if (isText(body)) return body.toString()
-  const more = body.length > MAX_SHOWN_BYTES ? '…' : ''
-  return `(${body.length} bytes) ${body.subarray(0, MAX_SHOWN_BYTES).toString('hex')}${more}`
 }
 
 /** Reads all queues side by side, leaving no trace on the broker: no group, no offsets. */

@@ -77,3 +77,15 @@ export function onStop(stop: () => void): void {
       stop()
     })
 }
+
+/** Whether bytes are UTF-8. */
+export const isText = (body: Buffer): boolean => Buffer.from(body.toString(), 'utf8').equals(body)
+
+const MAX_SHOWN_BYTES = 48
+
+/** A text as it is; what is no text as its length and its first bytes. */
+export function bodyText(body: Buffer): string {
+  if (isText(body)) return body.toString()
+  const more = body.length > MAX_SHOWN_BYTES ? '…' : ''
+  return `(${body.length} bytes) ${body.subarray(0, MAX_SHOWN_BYTES).toString('hex')}${more}`
+}
