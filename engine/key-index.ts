@@ -97,6 +97,7 @@ export class KeyIndex {
     while (this.list.length > 0) {
       const last = this.list.at(-1)!
       if (!last.isEmpty && last.beginPhysicalOffset < limit) break
+      this.hasLostFiles ||= last.isEmpty
       this.list.pop()!.remove()
     }
     let first = this.list.length
@@ -107,7 +108,7 @@ export class KeyIndex {
     for (let i = first; i < this.list.length; i++) {
       const file = this.list[i]!
       const end = file.endPhysicalOffset
-      const kept = file.repair(limit, storeTimeAt)
+      const kept = !file.isEmpty && file.repair(limit, storeTimeAt)
       if (kept && file.endPhysicalOffset === end && (file.isFull || i === this.list.length - 1)) continue
       const lost = this.list.splice(kept ? i + 1 : i)
       for (const later of lost) this.removeBroken(later)
