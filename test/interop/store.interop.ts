@@ -36,7 +36,7 @@ class JavaStore {
     this.ended = ended
   }
 
-  static async open(t: Test, dir: string): Promise<JavaStore> {
+  static async open(t: Test, dir: string, kinds = false): Promise<JavaStore> {
     const java = inRepo('test', 'interop', 'java')
     const pom = join(java, 'store-5.5.0')
     const source = join(java, 'Store.java')
@@ -62,7 +62,8 @@ class JavaStore {
         `${classes}:${join(jars, '*')}`,
         'Store',
         dir,
-        ...[commitLogBytes, units, slots, entries].map(String)
+        ...[commitLogBytes, units, slots, entries].map(String),
+        ...(kinds ? ['kinds'] : [])
       ],
       { stdio: ['pipe', 'pipe', 'inherit'] }
     )
@@ -99,6 +100,10 @@ class JavaStore {
     return (await this.ask('dump')).filter(line => QUEUES.some(([topic]) => line.startsWith(`${topic} `))).sort()
   }
 
+  async queues(): Promise<string[]> {
+    return (await this.ask('queues')).filter(line => KINDS.some(topic => line.startsWith(`${topic} `))).sort()
+  }
+
   key(topic: string, key: string): Promise<string[]> {
     return this.ask(`key ${topic} ${key}`)
   }
@@ -115,13 +120,54 @@ class JavaStore {
   }
 }
 
-const openOurs = (dir: string): Promise<MessageStore> =>
-  openStore(dir, {
-    mappedFileSizeCommitLogBytes: SIZES.commitLogBytes,
-    mappedFileSizeConsumeQueueBytes: SIZES.units * 20,
-    maxHashSlotNum: SIZES.slots,
-    maxIndexNum: SIZES.entries
-  })
+const OPTIONS = {
+  mappedFileSizeCommitLogBytes: SIZES.commitLogBytes,
+  mappedFileSizeConsumeQueueBytes: SIZES.units * 20,
+  maxHashSlotNum: SIZES.slots,
+  maxIndexNum: SIZES.entries
+}
+
+const openOurs = (dir: string): Promise<MessageStore> => openStore(dir, OPTIONS)
+
+/** Queues of other kinds: batches, compacted, light, and one whose messages are in light ones too. */
+const KINDS: readonly string[] = ['batches', 'prices', '%LMQ%a', '%LMQ%b', 'parent']
+
+const openKinds = (dir: string): Promise<MessageStore> =>
+  openStore(
+    dir,
+    {
+      ...OPTIONS,
+      mappedFileSizeBatchConsumeQueueBytes: 46 * 50,
+      enableLmq: true,
+      enableMultiDispatch: true,
+      enabledAppendPropCrc: true,
+      compactionCqMappedFileSizeBytes: 46 * 20,
+      compactionMappedFileSizeBytes: 46 * 20 * 10
+    },
+    { queueTypeOf: topic => (topic === 'batches' ? 'BatchCQ' : 'SimpleCQ'), compactedTopics: () => ['prices'] }
+  )
+
+/** Each message of each such queue as RocketMQ's driver prints it. */
+async function dumpKinds(store: MessageStore): Promise<string[]> {
+  const lines: string[] = []
+  for (const queue of KINDS)
+    for (let offset = 0; offset < store.maxQueueOffset(queue, 0); ) {
+      const result = await store.getMessages(queue, 0, offset, 32)
+      if (result.nextBeginOffset <= offset) throw new Error(`${queue} ${offset}: ${result.status}`)
+      for (const { bytes, start, end } of result.slices) {
+        const m = decodeRecord(bytes.subarray(start, end))
+        const more = ['UNIQ_KEY', 'INNER_NUM', 'INNER_BASE', 'INNER_MULTI_QUEUE_OFFSET', '__CRC32#']
+        lines.push(
+          [
+            ...[queue, 0, m.topic, m.queueOffset, m.sizeBytes, m.sysFlag, crc32(m.body)],
+            ...more.map(name => m.properties.get(name) ?? 'null')
+          ].join(' ')
+        )
+      }
+      offset = result.nextBeginOffset
+    }
+  return lines.sort()
+}
 
 /** Each message as RocketMQ's driver prints it. */
 async function dump(store: MessageStore): Promise<string[]> {
@@ -175,8 +221,9 @@ async function put(
   const propertiesOf = (n: number) =>
     encodeProperties({
       UNIQ_KEY: `OURS${String(n).padStart(28, '0')}`,
-      KEYS: `key${n} shared${n % 7}`,
-      TAGS: `Tag${n % 3}`
+      KEYS: kind === 'price' ? `price${n % 7}` : `key${n} shared${n % 7}`,
+      TAGS: `Tag${n % 3}`,
+      ...(kind === 'lmq' ? { INNER_MULTI_DISPATCH: n % 2 === 0 ? '%LMQ%a,%LMQ%b' : '%LMQ%a' } : {})
     })
   const message = (body: Uint8Array, properties: Uint8Array, sysFlag = 0): PutMessage => ({
     topic,
@@ -196,9 +243,16 @@ async function put(
     waitStored: true
   })
   const none = new Uint8Array(0)
-  if (kind === 'batch') {
+  if (kind === 'batch' || kind === 'inner') {
     const numbers = Array.from({ length: count }, (_, i) => first + i)
     const batch = encodeBatch(numbers.map(n => ({ flag: 0, body: bodyOf(n), properties: propertiesOf(n) })))
+    if (kind === 'inner') {
+      const properties = encodeProperties({ UNIQ_KEY: `OURBATCH${first}`, INNER_NUM: String(count) })
+      const flags = SysFlag.INNER_BATCH | SysFlag.NEED_UNWRAP
+      const { status } = await store.putMessage(message(batch, Buffer.from(properties), flags))
+      if (status !== PutStatus.OK) throw new Error(`not stored: ${status}`)
+      return
+    }
     const status = await new Promise(resolve =>
       store.putBatch(message(batch, none), { onPut: status => resolve(status) }, [])
     )
@@ -284,4 +338,62 @@ t.test('RocketMQ and Skylark hand one store back and forth', async t => {
   await compare(java, seen, keys)
   await java.close()
   t.same(readdirSync(join(dir, 'consumequeue')).sort(), readdirSync(join(killed, 'consumequeue')).sort())
+})
+
+/** Batches as one record each, keys that come again, messages of light queues. */
+async function fillKinds(put: Putter, first: number): Promise<void> {
+  for (let i = 0; i < 60; i++) await put('inner', 'batches', 0, 1 + (i % 4), first + 4 * i)
+  await put('plain', 'batches', 0, 3, first + 300)
+  await put('price', 'prices', 0, 70, first + 400)
+  await put('lmq', 'parent', 0, 30, first + 500)
+  await put('batch', 'parent', 0, 4, first + 600)
+}
+
+t.test('batch queues, light queues, compacted topics and record checksums go both ways', async t => {
+  if (!hasTools(t, 'java', 'mvn', 'javac')) return
+  const dir = join(scratch(t), 'store')
+  t.comment('RocketMQ writes and stops')
+  let java = await JavaStore.open(t, dir, true)
+  await fillKinds((...args) => java.put(...args), 0)
+  const written = await java.queues()
+  t.equal(written.length, 63 + 70 + 30 + 15 + 34)
+  await java.close()
+
+  t.comment('we open, append, and stop')
+  let ours = await openKinds(dir)
+  t.same(await dumpKinds(ours), written)
+  await fillKinds((...args) => put(ours, ...args), 1000)
+  let seen = await dumpKinds(ours)
+  t.equal(seen.length, 2 * written.length)
+  await ours.close()
+
+  t.comment('RocketMQ opens, sees the same, appends, and is killed')
+  java = await JavaStore.open(t, dir, true)
+  t.same(await java.queues(), seen)
+  await fillKinds((...args) => java.put(...args), 2000)
+  const withJavas = await java.queues()
+  await java.halt()
+
+  t.comment('we recover, see the same, append, and are killed: the files as they are')
+  ours = await openKinds(dir)
+  t.same(await dumpKinds(ours), withJavas)
+  await fillKinds((...args) => put(ours, ...args), 3000)
+  seen = await dumpKinds(ours)
+  await ours.flush()
+  const killed = join(scratch(t), 'killed')
+  cpSync(dir, killed, { recursive: true })
+  await ours.close()
+  java = await JavaStore.open(t, killed, true)
+  t.same(await java.queues(), seen)
+  await java.close()
+
+  t.comment('what we compacted, RocketMQ reads')
+  ours = await openKinds(dir)
+  await ours.compact()
+  const compacted = await dumpKinds(ours)
+  t.ok(compacted.length < seen.length)
+  await ours.close()
+  java = await JavaStore.open(t, dir, true)
+  t.same(await java.queues(), compacted)
+  await java.close()
 })
