@@ -4,6 +4,8 @@ import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { Test } from 'tap'
+import { Broker } from '../../broker/index.ts'
+import { NameServer } from '../../namesrv/index.ts'
 import { parseBody, RemotingClient, RequestCode, request } from '../../net/index.ts'
 
 /** A broker and its NameServer, as clients need to know them. */
@@ -25,8 +27,6 @@ export async function startCluster(t: Test): Promise<Cluster> {
   const target = process.env.SKYLARK_INTEROP_TARGET
   if (target) return describeCluster(target)
 
-  const { NameServer } = await import('../../namesrv/index.ts')
-  const { Broker } = await import('../../broker/index.ts')
   const nameServer = new NameServer({ listenPort: 0 })
   await nameServer.start()
   t.teardown(() => nameServer.close())
