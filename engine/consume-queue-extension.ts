@@ -25,6 +25,11 @@ export class ConsumeQueueExtension {
     return readI64(viewOf(head), TAGS_CODE_AT)
   }
 
+  /** Removes files that end before an offset. ConsumeQueueExt#truncateByMinAddress */
+  deleteBefore(offset: number): void {
+    while (this.segments.first !== undefined && this.segments.first.endOffset <= offset) this.segments.removeFirst()
+  }
+
   close(): void {
     this.segments.close()
   }

@@ -177,8 +177,17 @@ export class ConsumeQueue implements QueueIndex {
     const at = pos + CQ_UNIT.at.tagsCode
     const tagsCode = readI64(view, at)
     if (tagsCode > MAX_EXTENSION_ADDRESS) return tagsCode
-    const offset = (view.getInt32(at) - FIRST_ADDRESS_HIGH) * 0x1_0000_0000 + view.getUint32(at + 4)
-    return this.extension?.tagsCodeAt(offset) ?? null
+    return this.extension?.tagsCodeAt(this.addressAt(queueOffset)) ?? null
+  }
+
+  /** Where in the extension a message's tag lies; -1 when its unit has the tag itself. ConsumeQueueExt#unDecorate */
+  private addressAt(queueOffset: number): number {
+    const pos = this.units.locate(queueOffset)
+    if (pos < 0) return -1
+    const { view } = this.units
+    const at = pos + CQ_UNIT.at.tagsCode
+    if (readI64(view, at) > MAX_EXTENSION_ADDRESS) return -1
+    return (view.getInt32(at) - FIRST_ADDRESS_HIGH) * 0x1_0000_0000 + view.getUint32(at + 4)
   }
 
   baseAt(queueOffset: number): number {
@@ -234,6 +243,11 @@ export class ConsumeQueue implements QueueIndex {
     const { segments } = this
     while (segments.list.length > 1 && segments.first!.endOffset <= this.minOffset * CQ_UNIT.bytes)
       segments.removeFirst()
+    const { extension, minOffset, maxOffset } = this
+    if (extension === null) return
+    // Once a plain unit is the first one, what is in the extension may still be spoken of behind it, but never once the queue is empty.
+    const address = minOffset < maxOffset ? this.addressAt(minOffset) : Number.POSITIVE_INFINITY
+    if (address >= 0) extension.deleteBefore(address)
   }
 
   /** Writes the units that are only in memory. Throws what the disk says. */

@@ -53,6 +53,8 @@ export interface StoreOptions {
   maxTransferBytesOnMessageInMemory: number
   maxTransferCountOnMessageInDisk: number
   maxTransferBytesOnMessageInDisk: number
+  /** A read looks at units of so many bytes at most, so that one with a filter that rarely matches ends. Default: 16,000. */
+  maxFilterMessageSizeBytes: number
   /** How far behind the end data counts as recent, in percent of this machine's memory. Default: 40. */
   accessMessageInMemoryMaxRatio: number
   /** So much of what was written last is read through the map; what is older, in the thread pool. Default: 512 MiB. */
@@ -108,6 +110,7 @@ export const storeDefaults: Readonly<StoreOptions> = Object.freeze({
   maxTransferBytesOnMessageInMemory: 256 * 1024,
   maxTransferCountOnMessageInDisk: 8,
   maxTransferBytesOnMessageInDisk: 64 * 1024,
+  maxFilterMessageSizeBytes: 16_000,
   accessMessageInMemoryMaxRatio: 40,
   hotBytes: 512 * 1024 * 1024,
   maxOpenFiles: 1024,
@@ -148,6 +151,7 @@ export function checkedOptions(given: Partial<StoreOptions>): StoreOptions {
   check('flushIntervalConsumeQueueMs', 1)
   check('syncFlushTimeoutMs', 1)
   check('slaveTimeoutMs', 1)
+  check('maxFilterMessageSizeBytes', UNIT_BYTES)
   check('maxOpenFiles', 16)
   check('deleteFileBatchMax', 1)
   const { flushDiskType } = options

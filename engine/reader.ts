@@ -10,6 +10,7 @@ import {
 } from '../message/index.ts'
 import { BatchConsumeQueue } from './batch-consume-queue.ts'
 import type { CommitLog } from './commit-log.ts'
+import { CQ_UNIT } from './consume-queue.ts'
 import type { ConsumeQueueStore } from './consume-queue-store.ts'
 import type { DamageReport } from './damage.ts'
 import type { StoreOptions } from './options.ts'
@@ -52,8 +53,6 @@ export interface MessageFilter {
   matchesTagsCode(tagsCode: number): boolean
 }
 
-/** A read looks at so many bytes of units at least, so that a filter that matches rarely still gets on. maxFilterMessageSize */
-const MAX_FILTERED_UNITS = 16000 / 20
 /** So much of a record is read to learn its store time, whatever its hosts. */
 const TIMES_BYTES = 80
 const NO_SLICES: Slice[] = []
@@ -81,6 +80,7 @@ export class Reader {
   /** What was written before the store was opened may not be in memory. */
   private readonly openedAt: number
   private readonly inMemoryBytes: number
+  private readonly filteredUnits: number
 
   constructor(commitLog: CommitLog, queues: ConsumeQueueStore, damage: DamageReport, options: StoreOptions) {
     this.commitLog = commitLog
@@ -88,6 +88,7 @@ export class Reader {
     this.damage = damage
     this.options = options
     this.openedAt = commitLog.maxOffset
+    this.filteredUnits = Math.floor(options.maxFilterMessageSizeBytes / CQ_UNIT.bytes)
     this.inMemoryBytes = (totalmem() * options.accessMessageInMemoryMaxRatio) / 100
   }
 
@@ -124,7 +125,7 @@ export class Reader {
     maxCount: number,
     filter: MessageFilter | null
   ): GetResult | Promise<GetResult> {
-    const end = Math.min(queue.maxOffset, offset + Math.max(MAX_FILTERED_UNITS, maxCount))
+    const end = Math.min(queue.maxOffset, offset + Math.max(this.filteredUnits, maxCount))
     const first = queue.physicalAt(offset)
     const o = this.options
     const recent = this.isInMemory(first)
