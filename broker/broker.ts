@@ -18,6 +18,7 @@ import { ClientRegistry, type ConsumerGroup } from './client-registry.ts'
 import { ConsumerOffsets } from './consumer-offsets.ts'
 import { DelayService } from './delay.ts'
 import { GroupTable } from './groups.ts'
+import { goAway, quiet, settled } from './hand-over.ts'
 import { HeldPulls } from './held-pulls.ts'
 import { NameServers } from './name-servers.ts'
 import { type BrokerOptions, brokerDefaults } from './options.ts'
@@ -47,6 +48,8 @@ const NOT_ON_VIP_PORT = [RequestCode.PULL_MESSAGE, RequestCode.LITE_PULL_MESSAGE
 /** A client that is silent for so long is gone. ProducerManager, ConsumerManager: CHANNEL_EXPIRED_TIMEOUT */
 const CLIENT_EXPIRY_MS = 120_000
 const CLIENT_EXPIRY_CHECK_MS = 10_000
+/** How long a stop waits for what is being stored. */
+const UNDER_WAY_TIMEOUT_MS = 5000
 
 /** What a caller may put in the place of disk and time, and who hears of recovery. */
 export type BrokerSeams = Pick<StoreSeams, 'files' | 'clock' | 'onProgress'>
@@ -82,8 +85,10 @@ export class Broker {
   slave: ReplicationSlave | null = null
 
   private readonly seams: BrokerSeams
+  private readonly sends: SendProcessor
   private readonly server: RemotingServer
   private vipServer: RemotingServer | null = null
+  private vipDispatcher: RequestDispatcher | null = null
   private port = 0
   private registered = false
 
@@ -105,6 +110,7 @@ export class Broker {
     this.stats = new Statistics(this.options.brokerClusterName, () => this.clock.now())
     this.delay = new DelayService(this)
     this.caller = new RemotingClient({ log: this.log, language: 0, serializeType: 0 })
+    this.sends = new SendProcessor(this)
     this.server = new RemotingServer(this.dispatcher, this.serverOptions)
   }
 
@@ -225,7 +231,7 @@ export class Broker {
 
   /** One table for all that is served; a file per request family fills it. */
   private register(): void {
-    new SendProcessor(this).register()
+    this.sends.register()
     new PullProcessor(this).register()
     registerOffsetRequests(this)
     registerClientRequests(this)
@@ -256,7 +262,8 @@ export class Broker {
   private async listenVip(): Promise<void> {
     const { options } = this
     if (!options.vipPortEnable || options.listenPort <= 2) return
-    const server = new RemotingServer(this.dispatcher.without(NOT_ON_VIP_PORT), this.serverOptions)
+    this.vipDispatcher = this.dispatcher.without(NOT_ON_VIP_PORT)
+    const server = new RemotingServer(this.vipDispatcher, this.serverOptions)
     try {
       await server.listen(options.listenPort - 2, options.listenHost)
       this.vipServer = server
@@ -278,11 +285,29 @@ export class Broker {
     if (this.stopping) return
     this.stopping = true
     if (this.registered) await this.nameServers.unregisterAll()
+  /**
+   * Leaves the NameServers, and goes on serving the clients whose routes still name this broker, until none sends any more or
+   * `shutdownWaitTimeMs` are over. `close` comes next. RemotingServer#shutdown with enableShutdownGracefully
+   */
+  async handOver(): Promise<void> {
+    const { options, stats } = this
+    if (this.stopping || !this.registered || this.nameServers.addresses.length === 0) return
+    this.registered = false
+    await this.nameServers.unregisterAll()
+    if (this.slave !== null) return
+    this.log.info({ timeoutMs: options.shutdownWaitTimeMs }, 'left the NameServers; waiting for clients to leave')
+    if (options.enableShutdownGracefully)
+      for (const dispatcher of [this.dispatcher, this.vipDispatcher])
+        if (dispatcher !== null) dispatcher.intercept = goAway
+    await quiet(() => stats.totalPuts.count, options.shutdownWaitTimeMs)
+  }
+
     await this.scheduler.stop()
     await this.delay.close()
     await this.slave?.close()
     this.master?.close()
     this.heldPulls.close()
+    await settled(() => this.sends.pending === 0, UNDER_WAY_TIMEOUT_MS)
     await this.closeServers()
     this.stats.close()
     if (this.store !== undefined) {

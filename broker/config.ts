@@ -82,6 +82,19 @@ export const brokerSettings = {
     range: [1, 1_000_000],
     note: 'A connection on which nothing arrives for so many seconds is closed.'
   },
+  shutdownWaitTimeSeconds: {
+    default: 30,
+    option: 'shutdownWaitTimeMs',
+    scale: 1000,
+    range: [0, 3600],
+    note: 'How long a broker that was told to stop goes on serving clients that still come, at most, in seconds.'
+  },
+  enableShutdownGracefully: {
+    default: false,
+    option: 'enableShutdownGracefully',
+    dynamic: true,
+    note: 'Whether clients newer than 5.3.1 are answered GO_AWAY meanwhile.'
+  },
 
   // What it allows.
   brokerPermission: {

@@ -517,10 +517,6 @@ export const inertSettings = {
     maxReconnectIntervalTimeSeconds: 60,
     socksProxyConfig: '{}'
   }),
-  ...withoutEffect('a broker stops in order whenever it is asked to, without a time of grace', {
-    enableShutdownGracefully: false,
-    shutdownWaitTimeSeconds: 30
-  }),
   ...withoutEffect("plug-ins and files of RocketMQ's installation are not loaded", {
     messageStorePlugIn: '',
     rocketmqHome: ''

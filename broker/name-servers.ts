@@ -19,6 +19,7 @@ export class NameServers {
   private readonly identity: BrokerIdentity
   private readonly log: Log
   private addressList: string[]
+  private left = false
   private reachable = new Map<string, boolean>()
   /** What the last registration of a slave was told; null while no master is known. */
   masterAddress: string | null = null
@@ -52,7 +53,7 @@ export class NameServers {
   }
 
   private async register(topics: readonly TopicConfig[]): Promise<void> {
-    if (this.addressList.length === 0) return
+    if (this.addressList.length === 0 || this.left) return
     const body = Buffer.from(
       formatBody({
         filterServerList: [],
@@ -87,7 +88,9 @@ export class NameServers {
     return { ...topic, perm: topic.perm & (brokerPermission | Perm.INHERIT) }
   }
 
+  /** Leaves all for good. */
   async unregisterAll(): Promise<void> {
+    this.left = true
     await this.toEach('unregister', UNREGISTER_TIMEOUT_MS, () =>
       request(RequestCode.UNREGISTER_BROKER, this.identityFields())
     )

@@ -65,6 +65,10 @@ export interface BrokerOptions {
   registerBrokerTimeoutMs: number
   /** Register every time in full, even when nothing changed. Default: true, as RocketMQ's. */
   forceRegister: boolean
+  /** How long a broker that leaves goes on serving clients whose routes still name it, at most. Default: 3,000. */
+  shutdownWaitTimeMs: number
+  /** Whether clients newer than 5.3.1 are sent away meanwhile (GO_AWAY) instead of being served. Default: false. */
+  enableShutdownGracefully: boolean
   /** A connection on which nothing arrives for so long is closed. Default: 120,000. */
   serverChannelMaxIdleTimeMs: number
   /** How long a group's lock on a queue holds without renewal. Default: 60,000. RebalanceLockManager */
@@ -129,6 +133,8 @@ export const brokerDefaults: Readonly<Omit<BrokerOptions, 'storePathRootDir' | '
   registerNameServerPeriodMs: 30_000,
   registerBrokerTimeoutMs: 24_000,
   forceRegister: true,
+  shutdownWaitTimeMs: 3000,
+  enableShutdownGracefully: false,
   serverChannelMaxIdleTimeMs: 120_000,
   lockMaxLiveTimeMs: 60_000,
   maxPendingSends: 100_000,

@@ -4,7 +4,7 @@ import { Broker, brokerConfigText, readBrokerConfig } from '../broker/index.ts'
 import { parseAddress } from '../net/index.ts'
 import { createLog } from './log.ts'
 import { flag, type Option, value } from './options.ts'
-import { readCommandLine, run, serve, warnIfOpen } from './process.ts'
+import { CLOSE_TIMEOUT_MS, readCommandLine, run, serve, warnIfOpen } from './process.ts'
 
 const options: readonly Option[] = [
   flag('h', 'help', 'Print help'),
@@ -56,7 +56,14 @@ await run(async () => {
   }
   for (const warning of config.warnings) log.warn({}, warning)
   warnIfOpen(log, broker.options.listenHost)
-  await serve([broker], log)
+  const server = {
+    start: () => broker.start(),
+    close: async () => {
+      await broker.handOver()
+      await broker.close()
+    }
+  }
+  await serve([server], log, CLOSE_TIMEOUT_MS + broker.options.shutdownWaitTimeMs)
   const tip = `The broker[${broker.options.brokerName}, ${broker.address}] boot success. serializeType=JSON`
   process.stdout.write(`${tip}${namesrvAddr === '' ? '' : ` and name server is ${namesrvAddr}`}\n`)
 })

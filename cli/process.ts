@@ -7,16 +7,16 @@ export interface Server {
   close(): Promise<void>
 }
 
-const CLOSE_TIMEOUT_MS = 30_000
+export const CLOSE_TIMEOUT_MS = 30_000
 /** One class of errors per folder. */
 const OWN_ERRORS = /^(Net|Message|Engine|Client|Broker|Namesrv)Error$/
 const SIGNALS: readonly NodeJS.Signals[] = ['SIGTERM', 'SIGINT', 'SIGHUP']
 
 /**
  * Starts servers one after the other, and stops them in the opposite order on SIGTERM, SIGINT or SIGHUP; a second signal
- * ends the process at once. Throws what a start throws, after stopping those that had started.
+ * ends the process at once, and so does a stop that takes longer than `closeTimeoutMs`. Throws what a start throws, after stopping those that had started.
  */
-export async function serve(servers: readonly Server[], log: Log): Promise<void> {
+export async function serve(servers: readonly Server[], log: Log, closeTimeoutMs = CLOSE_TIMEOUT_MS): Promise<void> {
   const started: Server[] = []
   let starting = true
   let stopping = false
@@ -26,9 +26,9 @@ export async function serve(servers: readonly Server[], log: Log): Promise<void>
   }
   const end = async () => {
     setTimeout(() => {
-      log.error({ timeoutMs: CLOSE_TIMEOUT_MS }, 'the stop took too long')
+      log.error({ timeoutMs: closeTimeoutMs }, 'the stop took too long')
       process.exit(1)
-    }, CLOSE_TIMEOUT_MS).unref()
+    }, closeTimeoutMs).unref()
     try {
       await stop()
       process.exit(0)

@@ -18,6 +18,16 @@ import { Publication } from './publication.ts'
 /** What became of a message: stored in every case, and in all but the first not as safely as the broker promises. */
 export type SendStatus = 'SEND_OK' | 'FLUSH_DISK_TIMEOUT' | 'FLUSH_SLAVE_TIMEOUT' | 'SLAVE_NOT_AVAILABLE'
 
+/** Answers of brokers that take no messages for now, and may have left the routes. */
+const GOING: ReadonlySet<number> = new Set([
+  ResponseCode.GO_AWAY,
+  ResponseCode.SERVICE_NOT_AVAILABLE,
+  ResponseCode.NO_PERMISSION,
+  ResponseCode.TOPIC_NOT_EXIST
+])
+/** Failures of one topic ask for its route once in this time. */
+const REFRESH_INTERVAL_MS = 1000
+
 /** Where a message was stored. SendResult */
 export interface SendResult {
   status: SendStatus
@@ -307,8 +317,32 @@ export class Sending implements SendFields, Waiter {
 
   private failed(error: Error, retryable: boolean): void {
     this.failure = error
-    if (retryable && this.mayRetry) this.attempt()
+    if (retryable && this.mayRetry) this.retry(error)
     else this.giveUp((error as NetError).code === 'REQUEST_TIMEOUT' ? 'SEND_TIMEOUT' : 'SEND_FAILED')
+  }
+
+  /**
+   * A broker that is gone, or about to go, has left the routes: they are asked for again. When there is no other broker to
+   * go to by what is known, that comes first.
+   */
+  private retry(error: Error): void {
+    const { publication, sender } = this
+    if (error instanceof ClientError && error.responseCode !== null && !GOING.has(error.responseCode)) {
+      this.attempt()
+      return
+    }
+    const failed = this.queue!.brokerName
+    const now = Date.now()
+    const hasOther = publication.route?.publishQueues.some(({ brokerName }) => brokerName !== failed)
+    if (hasOther && now - publication.refreshedMs < REFRESH_INTERVAL_MS) {
+      this.attempt()
+      return
+    }
+    publication.refreshedMs = now
+    // What the NameServers do not tell, the next attempt will.
+    const refreshed = sender.instance.refreshRoute(publication.topic).catch(() => null)
+    if (hasOther) this.attempt()
+    else void refreshed.then(() => this.attempt())
   }
 
   private giveUp(code: 'SEND_TIMEOUT' | 'SEND_FAILED'): void {

@@ -24,6 +24,8 @@ export class RequestDispatcher {
   private readonly handlers = new Map<number, RequestHandler>()
   private readonly directHandlers = new Map<number, DirectHandler>()
   private readonly log: Log
+  /** Asked before the handler of every request, none of which goes the direct way then; what it returns is the answer. */
+  intercept: ((request: RemotingCommand) => RemotingCommand | null) | null = null
 
   constructor(log: Log = silentLog) {
     this.log = log
@@ -39,7 +41,7 @@ export class RequestDispatcher {
   }
 
   direct(code: number): DirectHandler | undefined {
-    return this.directHandlers.get(code)
+    return this.intercept === null ? this.directHandlers.get(code) : undefined
   }
 
   codes(): number[] {
@@ -56,6 +58,11 @@ export class RequestDispatcher {
 
   /** Runs the handler of a decoded request and sends its answer. Never throws. */
   dispatch(request: RemotingCommand, connection: Connection): void {
+    const intercepted = this.intercept?.(request) ?? null
+    if (intercepted !== null) {
+      this.answer(request, connection, intercepted)
+      return
+    }
     const handler = this.handlers.get(request.code)
     if (handler === undefined) {
       this.answer(

@@ -38,6 +38,7 @@ import {
 } from '../../net/index.ts'
 import type { Broker } from '../broker.ts'
 import { BrokerError, HINT } from '../errors.ts'
+import { understandsGoAway } from '../hand-over.ts'
 import { divertDelayed, type InnerMessage, isStored, PUT_RESPONSE, toPut } from '../put.ts'
 import { Perm, type TopicConfig } from '../topics.ts'
 
@@ -61,8 +62,6 @@ const UNUSUAL = [
   ScannedProperty.INNER_NUM
 ]
 const TIMER_PROPERTIES = [PropertyName.TIMER_DELAY_SEC, PropertyName.TIMER_DELAY_MS, PropertyName.TIMER_DELIVER_MS]
-/** Clients newer than 5.3.1 understand GO_AWAY. */
-const LAST_WITHOUT_GO_AWAY = 475
 const BORN_HOST = Symbol('born host')
 const MAX_POOLED_REPLIES = 4096
 
@@ -80,7 +79,7 @@ export class SendProcessor {
   private readonly answerFields: ExtFields
   private readonly directAllowed: boolean
   /** Sends that wait for their acknowledgement. */
-  private pending = 0
+  pending = 0
 
   constructor(broker: Broker) {
     this.broker = broker
@@ -237,7 +236,7 @@ export class SendProcessor {
   private checkState(request: RemotingCommand, header: SendHeader): void {
     const { options, stopping, topics } = this.broker
     if (stopping)
-      throw new BrokerError(request.version > LAST_WITHOUT_GO_AWAY ? 'GO_AWAY' : 'SERVICE_NOT_AVAILABLE', {
+      throw new BrokerError(understandsGoAway(request) ? 'GO_AWAY' : 'SERVICE_NOT_AVAILABLE', {
         reason: 'the broker stops'
       })
     if (options.brokerRole === 'SLAVE')

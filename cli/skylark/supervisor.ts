@@ -43,8 +43,6 @@ const STABLE_MS = 60_000
 /** What both programs print when they serve. */
 const SERVES = /boot success\..*?$/
 const ADDRESS = /(?:\[[^,\]]+, |address )((?:\[[^\]]+\]|[^\s:]+):\d+)/
-/** A child that does not end within this time after it was told to is killed. */
-const STOP_TIMEOUT_MS = 35_000
 
 /**
  * Runs servers as processes, stage after stage, starts again what dies, and ends them in the opposite order. Each child
@@ -176,9 +174,7 @@ export class Supervisor {
     }
     one.status = 'stopping'
     one.child.kill('SIGTERM')
-    const killing = setTimeout(() => one.child?.kill('SIGKILL'), STOP_TIMEOUT_MS)
     await one.gone
-    clearTimeout(killing)
   }
 }
 

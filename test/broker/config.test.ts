@@ -64,7 +64,8 @@ t.test('every option that a key sets is there, with RocketMQ’s default or one 
     sendThreadPoolQueueCapacity: 100_000,
     flushConsumerOffsetInterval: 1000,
     flushDelayOffsetInterval: 1000,
-    flushIntervalConsumeQueue: 10_000
+    flushIntervalConsumeQueue: 10_000,
+    shutdownWaitTimeSeconds: 3000
   }
   for (const [key, setting] of Object.entries(brokerSettings)) {
     if (!('option' in setting) || setting.option === undefined) continue
