@@ -589,8 +589,10 @@ export class MessageStore {
     for (const topic of queues.topicNames()) {
       const bounds: Record<string, [number, number]> = {}
       for (const queueId of queues.queueIds(topic)) {
-        const { minOffset, maxOffset } = queues.get(topic, queueId)
-        bounds[queueId] = [minOffset, maxOffset]
+        const { minOffset, maxOffset, nextOffset } = queues.get(topic, queueId)
+        // An empty queue may go on where a lost one was.
+        const isEmpty = minOffset === maxOffset && this.reput.offset >= commitLog.maxOffset
+        bounds[queueId] = isEmpty ? [nextOffset, nextOffset] : [minOffset, maxOffset]
       }
       notes.queues[topic] = bounds
     }
