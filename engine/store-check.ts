@@ -403,7 +403,7 @@ class StoreCheck {
     const add = (text: string) => this.findings.add('checkpoint', true, path, text)
     const entry = files.list(dir).find(({ name }) => name === path)
     if (entry === undefined) {
-      if (this.recordCount > 0) add('it is missing: the next start reads the whole log')
+      if (this.recordCount > 0 && this.wasClosed) add('it is missing: the next start reads the whole log')
       return
     }
     if (entry.sizeBytes !== CHECKPOINT_BYTES)

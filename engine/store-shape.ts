@@ -86,8 +86,12 @@ function indexShape(files: Files, dir: string, given: Partial<StoreOptions>): In
     file.close()
     if (slots > 0) return { maxHashSlotNum: slots, maxIndexNum: entriesOf(sizeBytes, slots) }
   }
-  // Four entries a slot, as the defaults have.
-  const slots = Math.floor((sizeBytes - INDEX_HEADER.bytes) / (SLOT_BYTES + 4 * INDEX_ENTRY.bytes))
+  // Four entries a slot, as the defaults have, as near as that comes.
+  const words = (sizeBytes - INDEX_HEADER.bytes) / SLOT_BYTES
+  const entryWords = INDEX_ENTRY.bytes / SLOT_BYTES
+  const near = words / (1 + 4 * entryWords)
+  const rest = words % entryWords
+  const slots = rest + entryWords * Math.max(rest === 0 ? 1 : 0, Math.round((near - rest) / entryWords))
   return { maxHashSlotNum: slots, maxIndexNum: entriesOf(sizeBytes, slots) }
 }
 
