@@ -5,7 +5,7 @@ import { createInterface } from 'node:readline'
 import { crc32 } from 'node:zlib'
 import t, { type Test } from 'tap'
 import { type MessageStore, openStore, type PutMessage, PutStatus } from '../../engine/index.ts'
-import { decodeRecord, encodeBatch, encodeProperties, hostOf, SysFlag } from '../../message/index.ts'
+import { decodeRecord, encodeBatch, encodeProperties, hostOf, SysFlag, tagsCodeOf } from '../../message/index.ts'
 import { inRepo } from '../support/repo.ts'
 import { cached } from './cache.ts'
 import { execute, hasTools, scratch } from './support.ts'
@@ -138,6 +138,7 @@ const openKinds = (dir: string): Promise<MessageStore> =>
     {
       ...OPTIONS,
       mappedFileSizeBatchConsumeQueueBytes: 46 * 50,
+      mappedFileSizeConsumeQueueExtBytes: 4096,
       enableLmq: true,
       enableMultiDispatch: true,
       enabledAppendPropCrc: true,
@@ -349,7 +350,7 @@ async function fillKinds(put: Putter, first: number): Promise<void> {
   await put('batch', 'parent', 0, 4, first + 600)
 }
 
-t.test('batch queues, light queues, compacted topics and record checksums go both ways', async t => {
+t.test('batch queues, light queues, compacted topics, extensions and record checksums go both ways', async t => {
   if (!hasTools(t, 'java', 'mvn', 'javac')) return
   const dir = join(scratch(t), 'store')
   t.comment('RocketMQ writes and stops')
@@ -362,6 +363,9 @@ t.test('batch queues, light queues, compacted topics and record checksums go bot
   t.comment('we open, append, and stop')
   let ours = await openKinds(dir)
   t.same(await dumpKinds(ours), written)
+  t.ok(existsSync(join(dir, 'consumequeue_ext', 'parent', '0')))
+  for (const [n, tag] of ['TagB', undefined, 'TagA'].entries())
+    t.equal(ours.unitAt('parent', 0, n + 2)!.tagsCode, tagsCodeOf(tag))
   await fillKinds((...args) => put(ours, ...args), 1000)
   let seen = await dumpKinds(ours)
   t.equal(seen.length, 2 * written.length)

@@ -33,7 +33,7 @@ import org.apache.rocketmq.store.stats.BrokerStatsManager;
 /**
  * RocketMQ's own store, driven from outside: Store DIR COMMIT_LOG_BYTES CQ_UNITS INDEX_SLOTS INDEX_ENTRIES [kinds], then a
  * command a line, each answered by lines that end with "." alone. With `kinds` there are batch queues (topic batches),
- * a compacted topic (prices) and light queues, and every record has a checksum.
+ * a compacted topic (prices) and light queues, tags in ConsumeQueue extensions, and every record has a checksum.
  *   put KIND TOPIC QUEUE COUNT FIRST  messages of a kind, numbered from FIRST
  *   dump                              every queue's messages
  *   queues                            every message of every queue, light ones too, with what its kind adds
@@ -60,6 +60,8 @@ public class Store {
         ConcurrentHashMap<String, TopicConfig> topics = new ConcurrentHashMap<>();
         if (args.length > 5) {
             config.setMapperFileSizeBatchConsumeQueue(46 * 50);
+            config.setEnableConsumeQueueExt(true);
+            config.setMappedFileSizeConsumeQueueExt(4096);
             config.setEnableLmq(true);
             config.setEnableMultiDispatch(true);
             config.setEnabledAppendPropCRC(true);
