@@ -134,6 +134,23 @@ for (const [name, text, main] of [
       await main()
     })
 
+program
+  .command('cluster')
+  .description('clusters on this machine, for trying things out')
+  .command('up')
+  .description('run NameServers, masters and their slaves here, each as a process, until Ctrl+C')
+  .option('--names <n>', 'NameServers', wholeNumber('--names', 1, 10), 1)
+  .option('--masters <n>', 'masters', wholeNumber('--masters', 1, 26), 2)
+  .option('--slaves <n>', 'slaves of each master', wholeNumber('--slaves', 0, 9), 0)
+  .option('--dir <folder>', 'where data, settings and logs are kept, a folder for each', './cluster')
+  .option(
+    '--base-port <port>',
+    'the first NameServer; brokers begin 100 above, in steps of 10; 0 takes free ports',
+    wholeNumber('--base-port', 0, 60_000),
+    9876
+  )
+  .action(async options => (await import('./skylark/cluster.ts')).clusterUp(options))
+
 // A reader that has seen enough, as `| head` does, is no failure.
 process.stdout.on('error', () => process.exit(0))
 

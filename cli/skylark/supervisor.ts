@@ -52,6 +52,8 @@ export class Supervisor {
   readonly processes: ProcessState[] = []
   /** Called when a state changes. */
   onChange: (state: ProcessState, reason: string) => void = () => {}
+  /** Called with each line that a process prints, but for the one that says that it serves. Default: it is printed behind the name. */
+  onLine: (spec: ProcessSpec, stream: NodeJS.WriteStream, line: string) => void = printLine
   private readonly stages: Supervised[][] = []
   /** Whether it was told to end all. */
   stopped = false
@@ -97,7 +99,7 @@ export class Supervisor {
     return new Promise((resolve, reject) => {
       createInterface({ input: child.stdout! }).on('line', line => {
         if (served || !SERVES.test(line)) {
-          print(process.stdout, spec.name, line)
+          this.onLine(spec, process.stdout, line)
           return
         }
         served = true
@@ -106,7 +108,7 @@ export class Supervisor {
       })
       createInterface({ input: child.stderr! }).on('line', line => {
         last = line
-        print(process.stderr, spec.name, line)
+        this.onLine(spec, process.stderr, line)
       })
       // `close` comes after the last line.
       one.gone = new Promise(gone => {
@@ -212,7 +214,7 @@ export async function supervise(supervisor: Supervisor, start: () => Promise<voi
 class StartError extends Error {}
 
 /** A child's line behind its name. */
-function print(stream: NodeJS.WriteStream, name: string, line: string): void {
+export function printLine({ name }: ProcessSpec, stream: NodeJS.WriteStream, line: string): void {
   const text = stream.isTTY && line.startsWith('{') ? readableLine(line) : line
   stream.write(`${styled(stream, 'cyan', `[${name}]`)} ${text}\n`)
 }
