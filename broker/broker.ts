@@ -172,7 +172,11 @@ export class Broker {
       address: this.address,
       haAddress: this.haAddress
     })
-    this.topics.onChange = changed => this.nameServers.registerChanged(changed)
+    this.topics.onChange = changed => {
+      for (const topic of this.topics.compacted(changed.length > 0 ? changed : undefined))
+        this.store.compactTopic(topic)
+      return this.nameServers.registerChanged(changed)
+    }
     this.clients.onConsumersChanged = group => this.notifyConsumers(group)
     this.register()
     const epochs = EpochFile.load(this.files, options.storePathRootDir)
@@ -194,6 +198,7 @@ export class Broker {
         files: this.files,
         log: this.log,
         cutAt,
+        compactedTopics: () => this.topics.compacted(),
         queueTypeOf: topic => this.topics.queueTypeOf(topic)
       }
     )
@@ -209,7 +214,7 @@ export class Broker {
     await this.store.close()
     if (cutAt === null) {
       this.files.removeDirectory(store.storePathCommitLog ?? join(storePathRootDir, 'commitlog'))
-      for (const name of ['consumequeue', 'batchconsumequeue', 'consumequeue_ext', 'index'])
+      for (const name of ['consumequeue', 'batchconsumequeue', 'consumequeue_ext', 'index', 'compaction'])
         this.files.removeDirectory(join(storePathRootDir, name))
       for (const name of ['checkpoint', 'skylark.json', 'skylark.json.bak'])
         this.files.remove(join(storePathRootDir, name))
@@ -280,11 +285,6 @@ export class Broker {
       connection.invokeOneWay(request(RequestCode.NOTIFY_CONSUMER_IDS_CHANGED, { consumerGroup: group.name }))
   }
 
-  /** Leaves the NameServers, answers what is under way, makes everything durable, and lets go of the store. */
-  async close(): Promise<void> {
-    if (this.stopping) return
-    this.stopping = true
-    if (this.registered) await this.nameServers.unregisterAll()
   /**
    * Leaves the NameServers, and goes on serving the clients whose routes still name this broker, until none sends any more or
    * `shutdownWaitTimeMs` are over. `close` comes next. RemotingServer#shutdown with enableShutdownGracefully
@@ -302,12 +302,17 @@ export class Broker {
     await quiet(() => stats.totalPuts.count, options.shutdownWaitTimeMs)
   }
 
+  /** Leaves the NameServers, answers what is under way, makes everything durable, and lets go of the store. */
+  async close(): Promise<void> {
+    if (this.stopping) return
+    this.stopping = true
+    if (this.registered) await this.nameServers.unregisterAll()
+    await settled(() => this.sends.pending === 0, UNDER_WAY_TIMEOUT_MS)
     await this.scheduler.stop()
     await this.delay.close()
     await this.slave?.close()
     this.master?.close()
     this.heldPulls.close()
-    await settled(() => this.sends.pending === 0, UNDER_WAY_TIMEOUT_MS)
     await this.closeServers()
     this.stats.close()
     if (this.store !== undefined) {

@@ -343,6 +343,12 @@ export const brokerSettings = {
     dynamic: true,
     note: 'How many bytes of old messages one pull gives at most.'
   },
+  maxFilterMessageSize: {
+    default: 16_000,
+    option: 'store.maxFilterMessageSizeBytes',
+    range: [20, MAX_INT],
+    note: 'How many bytes of ConsumeQueue units one pull looks at at most, 20 a message, so that one with a filter that rarely matches ends.'
+  },
   accessMessageInMemoryMaxRatio: {
     default: 40,
     option: 'store.accessMessageInMemoryMaxRatio',
@@ -360,6 +366,29 @@ export const brokerSettings = {
     option: 'store.mappedFileSizeConsumeQueueExtBytes',
     range: [20, MAX_INT],
     note: "The size of RocketMQ's ConsumeQueue extension files, which are read where a store has them."
+  },
+  enableCompaction: {
+    default: true,
+    option: 'store.enableCompaction',
+    note: 'Whether of topics with cleanup.policy=COMPACTION the newest message of each key is kept.'
+  },
+  compactionMappedFileSize: {
+    default: 104_857_600,
+    option: 'store.compactionMappedFileSizeBytes',
+    range: [1024, 1_073_741_823],
+    note: 'The size of a file of compacted messages in bytes, rounded to a multiple of compactionCqMappedFileSize; fixed once there is one.'
+  },
+  compactionCqMappedFileSize: {
+    default: 10_485_760,
+    option: 'store.compactionCqMappedFileSizeBytes',
+    range: [92, 214_748_364],
+    note: 'The size of a file that says where compacted messages lie, in bytes, rounded down to a multiple of 46; fixed once there is one.'
+  },
+  compactionScheduleInternal: {
+    default: 900_000,
+    option: 'store.compactionScheduleInternalMs',
+    range: POSITIVE,
+    note: 'How often topics are compacted, in ms.'
   },
   enabledAppendPropCRC: {
     default: false,

@@ -236,8 +236,7 @@ export const inertSettings = {
     expectConsumerNumUseFilter: 32,
     filterDataCleanTimeSpan: 86_400_000,
     filterSupportRetry: false,
-    maxErrorRateOfBloomFilter: 20,
-    maxFilterMessageSize: 16_000
+    maxErrorRateOfBloomFilter: 20
   }),
   ...withoutEffect('units hold the tags themselves; extension files that RocketMQ wrote are read', {
     enableConsumeQueueExt: false
@@ -253,12 +252,8 @@ export const inertSettings = {
     maxBatchDeleteFilesNum: 50,
     redeleteHangedFileInterval: 120_000
   }),
-  ...withoutEffect('compacted topics are not built', {
-    compactionCqMappedFileSize: 10_485_760,
-    compactionMappedFileSize: 104_857_600,
-    compactionScheduleInternal: 900_000,
+  ...withoutEffect('topics are compacted one after the other, a million keys at a time', {
     compactionThreadNum: 6,
-    enableCompaction: true,
     maxOffsetMapSize: 104_857_600
   }),
   ...withoutEffect('queues, timers and configuration are kept in files; there is no RocksDB', {
