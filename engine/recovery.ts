@@ -20,6 +20,8 @@ export interface RecoveryProgress {
 const CHECKPOINT_SLACK_MS = 3000
 /** A record from further in the future than this has a broken time. */
 const MAX_AHEAD_MS = 3_600_000
+/** After a clean stop so much of the log's end is looked at. */
+const LOOK_BACK_BYTES = 64 * 1024 * 1024
 /** The smallest record. */
 const MIN_RECORD_BYTES = 91
 
@@ -86,7 +88,7 @@ export class Recovery implements ScanListener {
     if (!cleanStop) for (const queue of queues.all()) queue.truncate(trusted)
     index?.repair(trusted, cleanStop, physicalOffset => this.headAt(physicalOffset)?.storeTimestamp ?? -1)
     reput.indexedUntil = index?.endPhysicalOffset ?? -1
-    this.from = this.startOf(this.dispatchFrom(trusted))
+    this.from = this.recordBefore(this.dispatchFrom(trusted) - (cleanStop ? LOOK_BACK_BYTES : 0))
     const scanner = new LogScanner(segments, this.checkCrc, clock, log)
     const logEnd = segments.last!.endOffset
     let end: number
@@ -114,6 +116,26 @@ export class Recovery implements ScanListener {
     const { segments } = this.parts.commitLog
     if (physicalOffset <= this.minOffset) return this.minOffset
     return (segments.at(physicalOffset) ?? segments.last!).startOffset
+  }
+
+  /** Where a record begins, at an offset or not far before it: scanning need not begin with the segment. */
+  private recordBefore(physicalOffset: number): number {
+    const start = this.startOf(physicalOffset)
+    if (!this.parts.checkpoint.isOwn || physicalOffset <= start) return start
+    if (this.headAt(physicalOffset) !== null) return physicalOffset
+    let best = start
+    for (const queue of this.parts.queues.all()) {
+      let low = queue.minOffset
+      let high = queue.maxOffset
+      while (low < high) {
+        const middle = Math.floor((low + high) / 2)
+        if (queue.physicalAt(middle) <= physicalOffset) low = middle + 1
+        else high = middle
+      }
+      const candidate = low > queue.minOffset ? queue.physicalAt(low - 1) : -1
+      if (candidate > best && candidate <= physicalOffset && this.headAt(candidate) !== null) best = candidate
+    }
+    return best
   }
 
   /** After an unclean stop: up to where log and derived files are certainly durable. */
