@@ -12,6 +12,8 @@ export class DerivedWrites {
   failure: string | null = null
   /** Writes all that waits. Throws what the disk says. */
   writeAll: () => void = () => {}
+  /** Called when all could be written again. */
+  onRecovered: () => void = () => {}
 
   private readonly clock: Clock
   private readonly log: Log
@@ -45,7 +47,8 @@ export class DerivedWrites {
     try {
       this.writeAll()
       this.failure = null
-      this.log.info({}, 'ConsumeQueue and index can be written again')
+      this.onRecovered()
+      if (this.failure === null) this.log.info({}, 'ConsumeQueue and index can be written again')
     } catch (error) {
       this.failed(error)
     }

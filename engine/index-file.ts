@@ -42,9 +42,19 @@ export class IndexFile {
   /** By piece, whether slots in it differ from the file's. */
   private readonly changedSlots: Uint8Array
   private changed = false
+  /** Makes the file when something is first written; null once it is there. */
+  private make: (() => void) | null
 
-  constructor(file: MappedFile, name: string, slotCount: number, capacity: number, writes: DerivedWrites) {
+  constructor(
+    file: MappedFile,
+    name: string,
+    slotCount: number,
+    capacity: number,
+    writes: DerivedWrites,
+    make: (() => void) | null
+  ) {
     this.name = name
+    this.make = make
     this.file = file
     this.slotCount = slotCount
     this.capacity = capacity
@@ -54,13 +64,19 @@ export class IndexFile {
         unitBytes: ENTRY.bytes,
         fileUnits: capacity,
         fileStart: () => 0,
-        find: () => file,
-        create: () => file,
+        find: () => (this.make === null ? file : undefined),
+        create: () => this.made,
         position: entry => indexFileBytes(slotCount, entry)
       },
       writes
     )
     this.entries.reset(1)
+  }
+
+  private get made(): MappedFile {
+    this.make?.()
+    this.make = null
+    return this.file
   }
 
   /** Number of the next entry: one more than there are. */
@@ -99,7 +115,7 @@ export class IndexFile {
   private get slotTable(): DataView {
     if (this.slots === null) {
       const bytes = Buffer.alloc(this.slotCount * SLOT_BYTES)
-      if (!this.isEmpty) this.file.read(bytes, HEADER.bytes)
+      if (!this.isEmpty && this.make === null) this.file.read(bytes, HEADER.bytes)
       this.slots = viewOf(bytes)
     }
     return this.slots
@@ -108,6 +124,12 @@ export class IndexFile {
   private setSlot(slots: DataView, slot: number, entry: number): void {
     slots.setInt32(slot * SLOT_BYTES, entry)
     this.changedSlots[Math.floor((slot * SLOT_BYTES) / PIECE_BYTES)] = 1
+  }
+
+  /** Reads what `put` will need. Throws what the disk says; `put` does not. */
+  prepare(): void {
+    if (this.slots === null) void this.slotTable
+    this.entries.prepare()
   }
 
   /** Adds an entry; the file must not be full. IndexFile#putKey */
@@ -223,7 +245,7 @@ export class IndexFile {
       newest[slot] = entry
     }
     entries.cut(end)
-    this.file.clearFrom(indexFileBytes(slotCount, end))
+    if (this.make === null) this.file.clearFrom(indexFileBytes(slotCount, end))
     this.endPhysicalOffset = physicalOffset
     this.endTimestamp = storeTimestamp
     this.changed = true
@@ -260,7 +282,7 @@ export class IndexFile {
     writeI64(view, HEADER.at.endPhysicalOffset, this.endPhysicalOffset)
     view.setInt32(HEADER.at.hashSlotCount, this.hashSlotCount)
     view.setInt32(HEADER.at.indexCount, this.indexCount)
-    this.file.write(header, 0, header.length, 0)
+    this.made.write(header, 0, header.length, 0)
   }
 
   /** Writes the pieces that changed, and gives the loop back now and then. */

@@ -1,4 +1,4 @@
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { javaHashCode, javaHashCodeOfBytes } from '../message/index.ts'
 import type { DerivedWrites } from './derived-writes.ts'
 import type { Files } from './files.ts'
@@ -57,9 +57,13 @@ export class KeyIndex {
     return indexFileBytes(this.slots, this.capacity)
   }
 
-  private open(name: string): { file: MappedFile; indexFile: IndexFile } {
+  private open(name: string, isNew = false): IndexFile {
     const file = new MappedFile(this.files, this.openFiles, this.dir, name, 0, this.fileBytes)
-    return { file, indexFile: new IndexFile(file, name, this.slots, this.capacity, this.writes) }
+    const make = () => {
+      this.files.makeDirectory(this.dir)
+      file.create([this.dir, dirname(this.dir)])
+    }
+    return new IndexFile(file, name, this.slots, this.capacity, this.writes, isNew ? make : null)
   }
 
   /** Opens the files, of which those of `expected` must be there. What is behind a missing or misshapen one is removed. */
@@ -73,7 +77,7 @@ export class KeyIndex {
     let broken = false
     for (const { name, sizeBytes } of found) {
       broken ||= sizeBytes !== this.fileBytes || (missing !== undefined && name > missing)
-      const { indexFile } = this.open(name)
+      const indexFile = this.open(name)
       if (broken) {
         this.removeBroken(indexFile)
         this.hasLostFiles = true
@@ -144,7 +148,13 @@ export class KeyIndex {
       .map(file => file.name)
   }
 
-  /** Files a message under the key, or tag, in bytes[start, end). Throws what the disk says when no more room can be had. */
+  /** Reads what `put` will need. Throws what the disk says; `put` does not. */
+  prepare(): void {
+    const last = this.list.at(-1)
+    if (last !== undefined && !last.isFull) last.prepare()
+  }
+
+  /** Files a message under the key, or tag, in bytes[start, end). */
   put(
     kind: 'key' | 'tag',
     topic: string,
@@ -173,11 +183,9 @@ export class KeyIndex {
 
   /** A file is named for its first record's time, so that building it again gives the same name. */
   private create(previous: IndexFile | undefined, storeTimestamp: number): IndexFile {
-    this.files.makeDirectory(this.dir)
     let ms = storeTimestamp
     while (previous !== undefined && timeName(ms) <= previous.name) ms++
-    const { file, indexFile } = this.open(timeName(ms))
-    file.create([this.dir])
+    const indexFile = this.open(timeName(ms), true)
     if (previous !== undefined) indexFile.begin(previous)
     this.list.push(indexFile)
     return indexFile

@@ -51,6 +51,8 @@ export interface StoreStatistics {
   flushBehindBytes: number
   openFileCount: number
   damagedBytes: number
+  /** CommitLog files that a full disk deleted, whether their messages were consumed or not. */
+  forciblyDeletedFileCount: number
 }
 
 /** A checkpoint is written after so much of the log at the latest: it is what a start after a kill dispatches again. */
@@ -148,6 +150,9 @@ export class MessageStore {
     })
     const delaysMs = parseDelayLevels(options.messageDelayLevel)
     this.reput = new Reput(this.segments, this.queues, this.index, this.notes, delaysMs, clock, log)
+    this.reput.beforeDispatch = () => this.index?.prepare()
+    this.reput.onFailure = error => this.writes.failed(error)
+    this.writes.onRecovered = () => void this.reput.catchUp()
     this.reput.multiDispatch = options.enableMultiDispatch
     this.reput.onDamage = (from, to) => this.damage.add(from, to)
     this.reput.onDispatched = () => this.checkpointLater()
@@ -495,7 +500,8 @@ export class MessageStore {
       dispatchBehindBytes: commitLog.confirmOffset - reput.offset,
       flushBehindBytes: commitLog.maxOffset - commitLog.flushedOffset,
       openFileCount: this.openFiles.count,
-      damagedBytes: this.damage.sizeBytes
+      damagedBytes: this.damage.sizeBytes,
+      forciblyDeletedFileCount: this.retention.forcedCount
     }
   }
 

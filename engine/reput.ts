@@ -49,6 +49,10 @@ export class Reput implements LogFollower {
   /** Up to here the log is dispatched. */
   offset = 0
   onArrival: ArrivalListener | null = null
+  /** Called before each record: what must be read from the disk first is read, or nothing of the record is done. */
+  beforeDispatch: (() => void) | null = null
+  /** Hears that a record cannot be dispatched now: `catchUp` then goes on with it. */
+  onFailure: ((error: unknown) => void) | null = null
   /** Called when something was dispatched. */
   onDispatched: (() => void) | null = null
   /** Hears of parts of the log that could not be read back. */
@@ -61,6 +65,7 @@ export class Reput implements LogFollower {
   /** Up to here the log may be followed. */
   private end = 0
   private reading = false
+  private stalled = false
   private caughtUp: Promise<void> = Promise.resolve()
 
   private readonly segments: MappedFileQueue
@@ -94,7 +99,7 @@ export class Reput implements LogFollower {
 
   follow(endOffset: number, bytes: Buffer | null, view: DataView | null, base: number): void {
     this.end = endOffset
-    if (this.reading) return
+    if (this.reading || this.stalled) return
     if (bytes !== null && view !== null && this.offset === base) this.run(view, bytes, endOffset - base, base)
     else void this.catchUp()
     this.onDispatched?.()
@@ -109,14 +114,25 @@ export class Reput implements LogFollower {
         return
       }
       const { sizeBytes } = cursor
-      this.dispatch(cursor, bytes, base + pos, this.place)
+      try {
+        this.dispatch(cursor, bytes, base + pos, this.place)
+      } catch (error) {
+        this.stall(error)
+        return
+      }
       pos += sizeBytes
       this.offset = base + pos
     }
   }
 
-  /** Reads the log from where it is dispatched to where it may be followed. */
+  private stall(error: unknown): void {
+    this.stalled = true
+    this.onFailure?.(error)
+  }
+
+  /** Reads the log from where it is dispatched to where it may be followed. Resolves there, or when the disk refuses. */
   catchUp(): Promise<void> {
+    this.stalled = false
     if (!this.reading) this.caughtUp = this.readOn()
     return this.caughtUp
   }
@@ -126,10 +142,15 @@ export class Reput implements LogFollower {
     this.reading = true
     while (this.offset < this.end) {
       const { end } = this
-      const validEnd = await scanner.scan(this.offset, end, this.listener)
-      if (this.segments.at(validEnd - 1) === undefined) break
-      this.offset = validEnd
-      if (validEnd < end) this.skip(validEnd, end)
+      try {
+        const validEnd = await scanner.scan(this.offset, end, this.listener)
+        if (this.segments.at(validEnd - 1) === undefined) break
+        this.offset = validEnd
+        if (validEnd < end) this.skip(validEnd, end)
+      } catch (error) {
+        this.stall(error)
+        break
+      }
     }
     this.reading = false
   }
@@ -152,6 +173,7 @@ export class Reput implements LogFollower {
   /** Builds what is derived from one record. */
   dispatch(cursor: RecordCursor, bytes: Buffer, physicalOffset: number, place: Placer): void {
     const { scan } = this
+    this.beforeDispatch?.()
     const topic = this.topics.get(bytes, cursor.topicStart, cursor.topicEnd)
     const { sysFlag, sizeBytes, storeTimestamp, queueId, queueOffset } = cursor
     scan.scan(bytes, cursor.propertiesStart, cursor.propertiesEnd)
@@ -207,6 +229,8 @@ export class Reput implements LogFollower {
     count
   ) => {
     const queue = this.queues.get(topic, queueId)
+    // It is there when the disk refused another of the record's queues.
+    if (queueOffset < queue.maxOffset) return
     queue.append(queueOffset, physicalOffset, sizeBytes, tagsCode, storeTimestamp, count)
     try {
       this.onArrival?.(topic, queueId, queue.maxOffset, tagsCode, physicalOffset)

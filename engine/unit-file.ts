@@ -71,6 +71,11 @@ export class UnitFile {
     return inFiles
   }
 
+  /** Reads what `add` will need. Throws what the disk says; `add` does not. */
+  prepare(): void {
+    if (this.blocks.length === 0) this.blocks.push(this.read(this.end))
+  }
+
   /** Makes room for unit `end`; returns its position in `view`. The caller then counts it. */
   add(): number {
     let last = this.blocks.at(-1)

@@ -165,8 +165,8 @@ export class StoreModel {
     const { store } = this
     const known = new Map(this.puts.map(put => [put.body, put]))
     const found = new Map<string, MessageRecord>()
-    if (store.reputOffset !== store.maxPhysicalOffset)
-      problems.push(`dispatched ${store.reputOffset} of ${store.maxPhysicalOffset}`)
+    const { dispatchBehindBytes } = store.statistics
+    if (dispatchBehindBytes !== 0) problems.push(`${dispatchBehindBytes} bytes are not dispatched`)
     for (const topic of store.topics())
       for (const queueId of store.queueIds(topic)) {
         let before = -1
