@@ -150,9 +150,6 @@ export class MessageStore {
     })
     const delaysMs = parseDelayLevels(options.messageDelayLevel)
     this.reput = new Reput(this.segments, this.queues, this.index, this.notes, delaysMs, clock, log)
-    this.reput.beforeDispatch = () => this.index?.prepare()
-    this.reput.onFailure = error => this.writes.failed(error)
-    this.writes.onRecovered = () => void this.reput.catchUp()
     this.reput.multiDispatch = options.enableMultiDispatch
     this.reput.onDamage = (from, to) => this.damage.add(from, to)
     this.reput.onDispatched = () => this.checkpointLater()
