@@ -42,8 +42,12 @@ export interface RetentionParts {
 
 /** Deletes what is old, and what a full disk has no room for. DefaultMessageStore.CleanCommitLogService, CleanConsumeQueueService */
 export class Retention {
+  /** How many CommitLog files went because of the disk, whether their messages were consumed or not. */
+  forcedCount = 0
   private readonly parts: RetentionParts
   private requestedRuns = 0
+  /** Whether it was told that the disk fills up. */
+  private isWarned = false
   private running: Promise<number> = Promise.resolve(0)
 
   constructor(parts: RetentionParts) {
@@ -62,7 +66,11 @@ export class Retention {
     const { options, clock, log } = this.parts
     if (cause.forced) log.warn({}, `${cause.reason}: CommitLog files are deleted, whether they were consumed or not`)
     const beforeMs = clock.now() - options.fileReservedTimeHours * HOUR_MS
-    return this.delete(cause.forced ? Number.POSITIVE_INFINITY : beforeMs, options.deleteFileBatchMax)
+    if (!cause.forced) return this.delete(beforeMs, options.deleteFileBatchMax)
+    return this.delete(Number.POSITIVE_INFINITY, options.deleteFileBatchMax).then(count => {
+      this.forcedCount += count
+      return count
+    })
   }
 
   private cause(): Cause | null {
@@ -72,6 +80,7 @@ export class Retention {
     const forced = within(options.diskSpaceCleanForciblyRatio, FORCED_LIMITS)
     const percent = Math.max(percentOf(logPath), percentOf(queuePath))
     const reason = `the disk is ${percent} % full`
+    this.warnInTime(percent, forced)
     commitLog.refusal = percent > warning ? `${reason}, messages are taken up to ${warning} %` : null
     if (percent > warning || percent > forced) return { reason, forced: options.cleanFileForciblyEnable }
     if (percent > options.diskMaxUsedSpaceRatio) return { reason, forced: false }
@@ -80,6 +89,18 @@ export class Retention {
     if (this.requestedRuns === 0) return null
     this.requestedRuns--
     return { reason: 'a request', forced: false }
+  }
+
+  /** Tells once that deletion by force is near, each time that the disk fills up. */
+  private warnInTime(percent: number, forced: number): void {
+    const { options, log } = this.parts
+    const isNear = options.cleanFileForciblyEnable && percent > Math.min(options.diskMaxUsedSpaceRatio, forced)
+    if (isNear && !this.isWarned && percent <= forced)
+      log.warn(
+        { percent, diskSpaceCleanForciblyRatio: forced },
+        `the disk is ${percent} % full: above ${forced} % the oldest CommitLog files are deleted, whether they were consumed or not`
+      )
+    this.isWarned = isNear
   }
 
   /** Deletes files that were last written before a time, oldest first, never the last one. Returns how many CommitLog files went. */

@@ -188,6 +188,14 @@ export function byteText(bytes: number): string {
 /** A number as Java prints a double. */
 const doubleText = (n: number): string => (Number.isInteger(n) ? n.toFixed(1) : String(n))
 
+const RANGES_SHOWN = 16
+
+/** `from-to`, bytes of the log, separated by blanks; of many the first. */
+function rangesText(ranges: readonly { from: number; to: number }[]): string {
+  const shown = ranges.slice(0, RANGES_SHOWN).map(({ from, to }) => `${from}-${to}`)
+  return shown.join(' ') + (ranges.length > RANGES_SHOWN ? ` and ${ranges.length - RANGES_SHOWN} more` : '')
+}
+
 function durationText(ms: number): string {
   const seconds = Math.floor(ms / 1000)
   const [days, hours, minutes] = [seconds / 86_400, (seconds % 86_400) / 3600, (seconds % 3600) / 60].map(Math.floor)
@@ -261,6 +269,11 @@ async function runtimeInfo(broker: Broker): Promise<Map<string, string>> {
       disk === null
         ? ''
         : `Total : ${byteText(disk.blocks * disk.bsize)}, Free : ${byteText(disk.bavail * disk.bsize)}.`,
+
+    // Skylark's own: parts of the log that hold no valid record, and what a full disk cost.
+    damagedBytes: store.statistics.damagedBytes,
+    damagedRanges: rangesText(store.damaged),
+    forciblyDeletedCommitLogFiles: store.statistics.forciblyDeletedFileCount,
 
     timerReadBehind: 0,
     timerOffsetBehind: 0,
