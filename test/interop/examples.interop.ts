@@ -232,8 +232,8 @@ const scenarios: Record<string, (t: Test, stage: Stage) => Promise<void>> = {
 
 /** Only the 5.x examples hold these two. */
 const schedule = async (t: Test, { client }: Stage): Promise<void> => {
-  const consumer = client.main(`${examples}.schedule.ScheduledMessageConsumer`)
   const sent = await sendsAll(t, client.main(`${examples}.schedule.ScheduledMessageProducer`), 100)
+  const consumer = client.main(`${examples}.schedule.ScheduledMessageConsumer`)
   const ids = () => new Set(consumer.lines.map(line => /msgId=(\w+)/.exec(line)?.[1]))
   await until(
     () => sent.every(({ msgId }) => ids().has(msgId)),
