@@ -38,6 +38,8 @@ export class ReplicaSet {
   private readonly replicas = new Map<number, Replica>()
   private readonly rules: ReplicaRules
   private confirmed: number
+  /** Who must hold a message, the master left aside; null: the rules say how many. */
+  private members: ReadonlySet<number> | null = null
 
   /** Everything below `confirmed` was confirmed before. */
   constructor(rules: ReplicaRules, confirmed: number) {
@@ -89,6 +91,37 @@ export class ReplicaSet {
     replica.sentSinceMs = nowMs
   }
 
+  /**
+   * From now on the members of an in-sync set must hold a message, all of them and whether connected or not, the master left
+   * aside. The log ends at `maxOffset`.
+   */
+  require(members: ReadonlySet<number>, maxOffset: number): void {
+    // So far the master alone was asked: all that it has may have been acknowledged.
+    if (this.members?.size === 0 && this.rules.minInSyncReplicas <= 1)
+      this.confirmed = Math.max(this.confirmed, maxOffset)
+    this.members = members
+  }
+
+  /** Whether a replica holds everything that was ever confirmed. */
+  hasAllConfirmed(brokerId: number): boolean {
+    const replica = this.replicas.get(brokerId)
+    return replica !== undefined && replica.ackOffset >= this.confirmed
+  }
+
+  /** Whether everything below `offset` is confirmed. */
+  isConfirmed(offset: number, nowMs: number): boolean {
+    return this.confirmOffset(nowMs) >= offset
+  }
+
+  private confirmedByMembers(members: ReadonlySet<number>): number {
+    if (members.size + 1 < this.rules.minInSyncReplicas) return this.confirmed
+    let offset = Number.POSITIVE_INFINITY
+    for (const id of members) offset = Math.min(offset, this.replicas.get(id)?.ackOffset ?? 0)
+    if (offset === Number.POSITIVE_INFINITY) return offset
+    this.confirmed = Math.max(this.confirmed, offset)
+    return this.confirmed
+  }
+
   all(): Replica[] {
     return [...this.replicas.values()]
   }
@@ -104,6 +137,7 @@ export class ReplicaSet {
   /** Up to where the log is confirmed; infinite while nobody is asked. */
   confirmOffset(nowMs: number): number {
     const { isSync, inSyncReplicas, allAckInSyncStateSet } = this.rules
+    if (isSync && this.members !== null) return this.confirmedByMembers(this.members)
     if (!isSync || (inSyncReplicas <= 1 && !allAckInSyncStateSet)) return Number.POSITIVE_INFINITY
     // A replica that lags holds what it holds: it counts for old messages, and is missed for new ones.
     const counted = allAckInSyncStateSet ? this.inSync(nowMs) : this.all()
@@ -119,7 +153,8 @@ export class ReplicaSet {
   refusal(nowMs: number): string | null {
     const { isSync, minInSyncReplicas } = this.rules
     if (!isSync || minInSyncReplicas <= 1) return null
-    const count = this.inSync(nowMs).length + 1
+    const { members } = this
+    const count = this.inSync(nowMs).filter(({ brokerId }) => members === null || members.has(brokerId)).length + 1
     return count >= minInSyncReplicas
       ? null
       : `${count} of this broker's replicas are in sync, the master included; minInSyncReplicas asks for ${minInSyncReplicas}`
