@@ -151,6 +151,14 @@ program
   )
   .action(async options => (await import('./skylark/cluster.ts')).clusterUp(options))
 
+program
+  .command('top')
+  .description('watch brokers, topics and consumer groups; q ends it')
+  .addOption(namesrv())
+  .option('--once', 'print it once', false)
+  .option('--json', 'a JSON object a line, each second or once', false)
+  .action(async options => (await import('./skylark/top.ts')).top(options))
+
 // A reader that has seen enough, as `| head` does, is no failure.
 process.stdout.on('error', () => process.exit(0))
 
