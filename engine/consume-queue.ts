@@ -88,14 +88,16 @@ export class ConsumeQueue implements QueueIndex {
   /** Units lie in the order of their messages, which do not overlap. */
   private firstUnsound(from: number): number {
     let messageEnd = 0
-    for (let offset = from; offset < this.maxOffset; offset++) {
-      const physicalOffset = this.physicalAt(offset)
-      const sizeBytes = this.sizeAt(offset)
-      if (sizeBytes <= 0 || physicalOffset < 0) return offset
-      if (sizeBytes === BLANK_SIZE) continue
-      if (physicalOffset < messageEnd) return offset
-      messageEnd = physicalOffset + sizeBytes
-    }
+    for (const { start, end, view } of this.units.pieces(from))
+      for (let offset = Math.max(start, from); offset < end; offset++) {
+        const pos = (offset - start) * CQ_UNIT.bytes
+        const physicalOffset = readI64(view, pos + CQ_UNIT.at.physicalOffset)
+        const sizeBytes = view.getInt32(pos + CQ_UNIT.at.sizeBytes)
+        if (sizeBytes <= 0 || physicalOffset < 0) return offset
+        if (sizeBytes === BLANK_SIZE) continue
+        if (physicalOffset < messageEnd) return offset
+        messageEnd = physicalOffset + sizeBytes
+      }
     return -1
   }
 

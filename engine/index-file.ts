@@ -193,33 +193,22 @@ export class IndexFile {
    * False when nothing of the file can be kept.
    */
   repair(limit: number, storeTimeAt: (physicalOffset: number) => number): boolean {
-    const { entries, slotCount } = this
+    const { slotCount } = this
     const slots = this.slotTable
-    const newest = new Int32Array(slotCount)
-    let usedSlots = 0
-    let last = 0
-    // The first entry of the record that the loop is at: a record is kept as a whole.
-    let first = 1
-    let end = 1
-    let isBroken = false
-    for (; end < this.indexCount; end++) {
-      const at = entries.locate(end)
-      const { view } = entries
-      const physicalOffset = readI64(view, at + ENTRY.at.physicalOffset)
-      if (physicalOffset >= limit) break
-      const keyHash = view.getInt32(at + ENTRY.at.keyHash)
-      const slot = keyHash % slotCount
-      isBroken = keyHash < 0 || physicalOffset < last || view.getInt32(at + ENTRY.at.previous) !== newest[slot]
-      if (isBroken) break
-      if (physicalOffset !== last) first = end
-      last = physicalOffset
-      if (newest[slot] === 0) usedSlots++
-      newest[slot] = end
-    }
+    const found = this.soundEntries(limit)
     // An entry that cannot be true may have been the next of the record before it, which is then filed again too.
-    if (isBroken) end = first
-    const isWhole = end === this.indexCount && last === this.endPhysicalOffset && usedSlots === this.hashSlotCount
-    if (!isWhole && !this.cut(end, newest, storeTimeAt)) return false
+    const kept = found.isBroken ? this.soundEntries(found.lastOffset) : found
+    const { newest, end, usedSlots, lastOffset } = kept
+    if (end !== this.indexCount || lastOffset !== this.endPhysicalOffset || usedSlots !== this.hashSlotCount) {
+      const storeTimestamp = end > 1 ? storeTimeAt(lastOffset) : -1
+      if (storeTimestamp < 0) return false
+      this.entries.cut(end)
+      if (this.make === null) this.file.clearFrom(indexFileBytes(slotCount, end))
+      this.endPhysicalOffset = lastOffset
+      this.endTimestamp = storeTimestamp
+      this.hashSlotCount = usedSlots
+      this.changed = true
+    }
     for (let slot = 0; slot < slotCount; slot++)
       if (slots.getInt32(slot * SLOT_BYTES) !== newest[slot]) {
         this.setSlot(slots, slot, newest[slot]!)
@@ -229,27 +218,27 @@ export class IndexFile {
     return true
   }
 
-  /** Keeps the entries in front of `end`; `newest` becomes what the slots then hold. */
-  private cut(end: number, newest: Int32Array, storeTimeAt: (physicalOffset: number) => number): boolean {
-    const { entries, slotCount } = this
-    const at = entries.locate(end - 1)
-    if (end <= 1 || at < 0) return false
-    const physicalOffset = readI64(entries.view, at + ENTRY.at.physicalOffset)
-    const storeTimestamp = storeTimeAt(physicalOffset)
-    if (storeTimestamp < 0) return false
-    newest.fill(0)
-    this.hashSlotCount = 0
-    for (let entry = 1; entry < end; entry++) {
-      const slot = entries.view.getInt32(entries.locate(entry) + ENTRY.at.keyHash) % slotCount
-      if (newest[slot] === 0) this.hashSlotCount++
-      newest[slot] = entry
-    }
-    entries.cut(end)
-    if (this.make === null) this.file.clearFrom(indexFileBytes(slotCount, end))
-    this.endPhysicalOffset = physicalOffset
-    this.endTimestamp = storeTimestamp
-    this.changed = true
-    return true
+  /** The entries from the first one on that agree with each other and lie below `limit`, and the slots that follow from them. */
+  private soundEntries(limit: number) {
+    const { slotCount, indexCount } = this
+    const newest = new Int32Array(slotCount)
+    let usedSlots = 0
+    let lastOffset = 0
+    for (const { start, end, view } of this.entries.pieces(1))
+      for (let entry = Math.max(start, 1); entry < end; entry++) {
+        const at = (entry - start) * ENTRY.bytes
+        const physicalOffset = readI64(view, at + ENTRY.at.physicalOffset)
+        if (physicalOffset >= limit) return { newest, usedSlots, lastOffset, end: entry, isBroken: false }
+        const keyHash = view.getInt32(at + ENTRY.at.keyHash)
+        const slot = keyHash % slotCount
+        const before = newest[slot]
+        if (keyHash < 0 || physicalOffset < lastOffset || view.getInt32(at + ENTRY.at.previous) !== before)
+          return { newest, usedSlots, lastOffset, end: entry, isBroken: true }
+        lastOffset = physicalOffset
+        if (before === 0) usedSlots++
+        newest[slot] = entry
+      }
+    return { newest, usedSlots, lastOffset, end: indexCount, isBroken: false }
   }
 
   /** Writes the entries that are only in memory. Throws what the disk says. */

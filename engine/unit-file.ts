@@ -4,6 +4,9 @@ import type { MappedFile } from './mapped-file.ts'
 /** Units are read and written in blocks of so many. */
 const BLOCK_UNITS = 200
 
+/** Walks through many units read pieces of so many bytes. */
+const PIECE_BYTES = 1024 * 1024
+
 /** Consecutive units in memory: those from `start` to before `end`. */
 export interface Block {
   readonly start: number
@@ -98,6 +101,26 @@ export class UnitFile {
     if (block === null) return -1
     this.view = block.view
     return (unit - block.start) * this.places.unitBytes
+  }
+
+  /** All units from one on, in large pieces; each is overwritten by the next. */
+  *pieces(from: number): Generator<Omit<Block, 'bytes'>> {
+    const { places } = this
+    const { unitBytes, fileUnits } = places
+    const buffer = Buffer.alloc(Math.floor(PIECE_BYTES / unitBytes) * unitBytes)
+    const view = new DataView(buffer.buffer, buffer.byteOffset, buffer.length)
+    const firstInMemory = this.blocks[0]?.start ?? this.end
+    let start = from
+    while (start < Math.min(firstInMemory, this.end)) {
+      const fileEnd = places.fileStart(start) + fileUnits
+      const end = Math.min(start + buffer.length / unitBytes, fileEnd, firstInMemory)
+      const bytes = buffer.subarray(0, (end - start) * unitBytes)
+      bytes.fill(0, places.find(start)?.read(bytes, places.position(start)) ?? 0)
+      yield { start, end, view }
+      start = end
+    }
+    for (const block of this.blocks)
+      if (block.end > start) yield { start: block.start, end: Math.min(block.end, this.end), view: block.view }
   }
 
   /** The block of a unit, read in the thread pool if need be; null when it is gone. */
