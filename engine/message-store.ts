@@ -537,6 +537,15 @@ export class MessageStore {
     await this.commitLog.flush()
   }
 
+  /** Resolves when what is acknowledged can be read, by queue and by key, or when the disk has no room for it now. */
+  async dispatched(): Promise<void> {
+    const { commitLog, reput } = this
+    commitLog.commit()
+    if (reput.offset >= commitLog.confirmOffset) return
+    reput.follow(commitLog.confirmOffset, null, null, 0)
+    await reput.catchUp()
+  }
+
   private checkpointLater(): void {
     if (!this.isOpen) return
     const isBehind = this.reput.offset - this.checkpoint.logicsPhysicalOffset >= CHECKPOINT_BYTES
