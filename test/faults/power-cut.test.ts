@@ -5,7 +5,7 @@ import type { Crash } from '../support/simulated-files.ts'
 import { type Put, StoreModel, settle } from '../support/store-model.ts'
 
 const LONG = process.env.SKYLARK_TEST_PROFILE === 'long'
-const SEEDS = LONG ? 1000 : 25
+const SEEDS = LONG ? 250 : 25
 t.setTimeout(300_000)
 
 async function use(model: StoreModel, random: Random, steps: number): Promise<void> {
