@@ -255,7 +255,7 @@ export class Broker {
     const { options, scheduler } = this
     if (options.namesrvAddr !== '')
       scheduler.every('register with NameServers', options.registerNameServerPeriodMs, () =>
-        this.nameServers.registerAll()
+        this.nameServers.keepRegistered()
       )
     scheduler.every('expire clients', CLIENT_EXPIRY_CHECK_MS, () => this.clients.expire(CLIENT_EXPIRY_MS))
     scheduler.every('delete old files', this.store.options.cleanResourceIntervalMs, async () => {

@@ -75,6 +75,12 @@ export const brokerSettings = {
     dynamic: true,
     note: 'How long a NameServer may take to answer a registration, in ms.'
   },
+  forceRegister: {
+    default: true,
+    option: 'forceRegister',
+    dynamic: true,
+    note: 'Register with all topics every time, rather than only with NameServers that do not have them as they are.'
+  },
   serverChannelMaxIdleTimeSeconds: {
     default: 120,
     option: 'serverChannelMaxIdleTimeMs',

@@ -346,7 +346,6 @@ export const inertSettings = {
     fetchNameSrvAddrByDnsLookup: false,
     fetchNamesrvAddrByAddressServer: false,
     fetchNamesrvAddrInterval: 10_000,
-    forceRegister: true,
     isScanAvailableNameSrv: true,
     splitRegistrationSize: 800,
     updateNameServerAddrPeriod: 120_000

@@ -1,9 +1,24 @@
 import { crc32 } from '../message/index.ts'
-import { formatBody, type Log, type RemotingClient, RequestCode, ResponseCode, request } from '../net/index.ts'
+import {
+  formatBody,
+  type Log,
+  type RemotingClient,
+  type RemotingCommand,
+  RequestCode,
+  ResponseCode,
+  request
+} from '../net/index.ts'
 import type { BrokerOptions } from './options.ts'
 import { isReadable, isWritable, Perm, type TopicConfig, type TopicTable } from './topics.ts'
 
 const UNREGISTER_TIMEOUT_MS = 3000
+const QUERY_TIMEOUT_MS = 3000
+
+/** What is asked of each NameServer, and what to do with its answer. */
+interface Call {
+  make(): RemotingCommand
+  onAnswer?(address: string, answer: RemotingCommand): void
+}
 
 /** What a broker tells NameServers of itself. */
 export interface BrokerIdentity {
@@ -46,14 +61,35 @@ export class NameServers {
     await this.register([...this.topics.all()])
   }
 
+  /**
+   * Keeps the broker registered: with each NameServer in full, unless `forceRegister` is off and it holds this version of the
+   * topics already. A slave always registers, for the answer names its master. BrokerOuterAPI#needRegister
+   */
+  async keepRegistered(): Promise<void> {
+    const { forceRegister, brokerId } = this.options
+    if (forceRegister || brokerId !== 0 || this.left) {
+      await this.registerAll()
+      return
+    }
+    const version = formatBody(this.topics.version)
+    const changed: string[] = []
+    await this.toEach('ask for its version', QUERY_TIMEOUT_MS, this.addressList, {
+      make: () => request(RequestCode.QUERY_DATA_VERSION, this.identityFields(), version),
+      onAnswer: (address, answer) => {
+        if (answer.extFields?.changed !== 'false') changed.push(address)
+      }
+    })
+    if (changed.length > 0) await this.register([...this.topics.all()], changed)
+  }
+
   /** Registers changed topics alone. BrokerController#registerIncrementBrokerData */
   async registerChanged(topics: readonly TopicConfig[]): Promise<void> {
     if (topics.length === 0) await this.registerAll()
     else await this.register(topics)
   }
 
-  private async register(topics: readonly TopicConfig[]): Promise<void> {
-    if (this.addressList.length === 0 || this.left) return
+  private async register(topics: readonly TopicConfig[], addresses = this.addresses): Promise<void> {
+    if (addresses.length === 0 || this.left) return
     const body = Buffer.from(
       formatBody({
         filterServerList: [],
@@ -66,19 +102,19 @@ export class NameServers {
         }
       })
     )
-    await this.toEach('register', this.options.registerBrokerTimeoutMs, () =>
-      request(
-        RequestCode.REGISTER_BROKER,
-        {
-          ...this.identityFields(),
-          haServerAddr: this.identity.haAddress,
-          enableActingMaster: 'false',
-          compressed: 'false',
-          bodyCrc32: String(crc32(body))
-        },
-        body
-      )
-    )
+    const header = {
+      ...this.identityFields(),
+      haServerAddr: this.identity.haAddress,
+      enableActingMaster: 'false',
+      compressed: 'false',
+      bodyCrc32: String(crc32(body))
+    }
+    await this.toEach('register', this.options.registerBrokerTimeoutMs, addresses, {
+      make: () => request(RequestCode.REGISTER_BROKER, header, body),
+      onAnswer: (_, answer) => {
+        if (answer.extFields?.masterAddr) this.masterAddress = answer.extFields.masterAddr
+      }
+    })
   }
 
   /** What the broker as a whole forbids, its topics do not offer. */
@@ -91,9 +127,9 @@ export class NameServers {
   /** Leaves all for good. */
   async unregisterAll(): Promise<void> {
     this.left = true
-    await this.toEach('unregister', UNREGISTER_TIMEOUT_MS, () =>
-      request(RequestCode.UNREGISTER_BROKER, this.identityFields())
-    )
+    await this.toEach('unregister', UNREGISTER_TIMEOUT_MS, this.addressList, {
+      make: () => request(RequestCode.UNREGISTER_BROKER, this.identityFields())
+    })
   }
 
   private identityFields(): Record<string, string> {
@@ -106,13 +142,13 @@ export class NameServers {
     }
   }
 
-  private async toEach(what: string, timeoutMs: number, make: () => ReturnType<typeof request>): Promise<void> {
+  private async toEach(what: string, timeoutMs: number, addresses: readonly string[], call: Call): Promise<void> {
     await Promise.all(
-      this.addressList.map(async address => {
+      addresses.map(async address => {
         try {
-          const answer = await this.client.invoke(address, make(), timeoutMs)
+          const answer = await this.client.invoke(address, call.make(), timeoutMs)
           if (answer.code !== ResponseCode.SUCCESS) throw new Error(answer.remark ?? `code ${answer.code}`)
-          if (answer.extFields?.masterAddr) this.masterAddress = answer.extFields.masterAddr
+          call.onAnswer?.(address, answer)
           this.report(address, true, '')
         } catch (error) {
           this.report(address, false, `${what}: ${(error as Error).message}`)
