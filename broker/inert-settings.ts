@@ -339,7 +339,7 @@ export const inertSettings = {
     printChannelGroupsMinNum: 5,
     putMsgIndexHightWater: 600_000
   }),
-  ...withoutEffect('a broker registers in full with all NameServers of namesrvAddr', {
+  ...withoutEffect('a broker registers all its topics with all NameServers of namesrvAddr', {
     compressedRegister: false,
     enableSingleTopicRegister: false,
     enableSplitRegistration: false,
