@@ -218,7 +218,7 @@ export class Sending implements SendFields, Waiter {
     this.sender.faults?.failed(this.queue!.brokerName, Date.now())
     const { connection } = this
     // A broker that has said nothing since may be gone without a word: the next send shall not wait for it again.
-    if (error.code === 'REQUEST_TIMEOUT' && connection !== null && connection.lastActiveMs < this.bornTimestamp)
+    if (error.code === 'REQUEST_TIMEOUT' && connection !== null && connection.lastActiveMs <= this.bornTimestamp)
       connection.close()
     this.failed(error, true)
   }
