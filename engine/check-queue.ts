@@ -9,6 +9,9 @@ import type { MappedFile, MappedFileQueue } from './mapped-file.ts'
 
 const BLOCK_BYTES = 4000
 
+/** So many wrong units are told one by one, the others together. */
+const MAX_TOLD_ONE_BY_ONE = 1000
+
 /** A unit as it stands in a file. */
 export interface UnitThere {
   physicalOffset: number
@@ -31,12 +34,12 @@ export interface UnitExpected {
   count: number
 }
 
-/** Records in a row whose units are not there, or one whose unit says something else. */
+/** Records in a row whose units are not there, or say something else. */
 interface Lack {
   from: number
   to: number
   physicalOffset: number
-  /** What is wrong; null when there is nothing. */
+  /** What is wrong with the first one; null when there is nothing. */
   differs: string | null
 }
 
@@ -147,8 +150,8 @@ export class QueueUnits {
     // A unit that means this record is no other one's.
     if (isThere && there.physicalOffset === physicalOffset) this.claim(unit)
     const last = this.lacks.at(-1)
-    if (last !== undefined && last.differs === null && differs === null && last.to === queueOffset)
-      last.to = queueOffset + wanted.count
+    const alike = last !== undefined && last.to === queueOffset && (last.differs === null) === (differs === null)
+    if (alike && (differs === null || this.lacks.length >= MAX_TOLD_ONE_BY_ONE)) last.to = queueOffset + wanted.count
     else this.lacks.push({ from: queueOffset, to: queueOffset + wanted.count, physicalOffset, differs })
   }
 
@@ -180,8 +183,21 @@ export class QueueUnits {
     return ((this.claimed[Math.floor(bit / 8)] ?? 0) & (1 << (bit % 8))) !== 0
   }
 
+  /** Puts the records whose units are not right in the order of the queue, for `isLacking`. */
+  sortLacks(): void {
+    this.lacks.sort((a, b) => a.from - b.from)
+  }
+
   isLacking(queueOffset: number): boolean {
-    return this.lacks.some(({ from, to }) => queueOffset >= from && queueOffset < to)
+    let low = 0
+    let high = this.lacks.length
+    while (low < high) {
+      const middle = Math.floor((low + high) / 2)
+      if (this.lacks[middle]!.from <= queueOffset) low = middle + 1
+      else high = middle
+    }
+    const lack = this.lacks[low - 1]
+    return lack !== undefined && queueOffset < lack.to
   }
 
   /** All units that stand for something: not those that fill a queue, nor what was never written. */

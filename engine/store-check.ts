@@ -344,23 +344,23 @@ class StoreCheck {
 
   private checkQueue(queue: QueueUnits, end: number, topics: ReadonlySet<string> | null): void {
     const { findings, trusted } = this
+    queue.sortLacks()
     for (const { from, to, physicalOffset, differs } of queue.lacks) {
       if (!queue.exists && topics !== null && !topics.has(queue.topic) && !queue.isLmq) {
-        findings.add(
-          'queue',
-          false,
-          queue.path,
-          `the topic was deleted; the log still has ${to - from} of its messages`
-        )
+        const text = `the topic was deleted; the log still has ${to - from} of its messages`
+        findings.add('queue', false, queue.path, text)
         continue
       }
       const { path, pos } = queue.placeOf(queue.isBatch ? Math.max(0, queue.unitOf(from)) : from)
       const count = queue.isBatch ? 1 : to - from
-      const what = count === 1 ? `the unit of message ${from}` : `${count} units, of messages ${from} to ${to - 1},`
+      const [what, be] =
+        count === 1
+          ? [`the unit of message ${from}`, 'is']
+          : [`${count} units, of messages ${from} to ${to - 1},`, 'are']
       const text =
         differs === null
-          ? `${count === 1 ? 'is' : 'are'} missing, the first record lies at ${physicalOffset}`
-          : `is wrong: ${differs}`
+          ? `${be} missing, the first record lies at ${physicalOffset}`
+          : `${be} wrong: ${count === 1 ? '' : 'of the first, '}${differs}`
       findings.add('queue', true, path, `${what} ${text}`, pos, pos + count * queue.sizeOfUnit)
     }
     for (const [unit, there] of queue.real()) {

@@ -117,6 +117,8 @@ async function forget(files: Files, dir: string): Promise<void> {
   checkpoint.load()
   checkpoint.logicsPhysicalOffset = 0
   checkpoint.indexPhysicalOffset = -1
+  checkpoint.confirmPhyOffset = 0
+  checkpoint.physicMsgTimestamp = 0
   checkpoint.logicsMsgTimestamp = 0
   checkpoint.indexMsgTimestamp = 0
   await checkpoint.save()

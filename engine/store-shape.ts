@@ -88,6 +88,8 @@ function indexShape(files: Files, dir: string, given: Partial<StoreOptions>): In
   }
   // Four entries a slot, as the defaults have, as near as that comes.
   const words = (sizeBytes - INDEX_HEADER.bytes) / SLOT_BYTES
+  // A file that was cut off says nothing.
+  if (!Number.isInteger(words)) return usual
   const entryWords = INDEX_ENTRY.bytes / SLOT_BYTES
   const near = words / (1 + 4 * entryWords)
   const rest = words % entryWords
@@ -107,7 +109,7 @@ function slotsOf(file: MappedFile, sizeBytes: number): number {
   if (count <= 1) return 0
   const numbers = new FileNumbers(file, BLOCK_BYTES, onUnreadable)
   const own = new FileNumbers(file, BLOCK_BYTES, onUnreadable)
-  const words = (sizeBytes - INDEX_HEADER.bytes) / SLOT_BYTES
+  const words = Math.floor((sizeBytes - INDEX_HEADER.bytes) / SLOT_BYTES)
   const unitWords = INDEX_ENTRY.bytes / SLOT_BYTES
   for (let slots = words % unitWords || unitWords; slots + count * unitWords <= words; slots += unitWords) {
     const first = indexFileBytes(slots, 1)

@@ -15,7 +15,11 @@ import { decodeRecord, type MessageRecord, SCHEDULE_TOPIC, SysFlag } from '../..
 import { parseBody } from '../../net/index.ts'
 import { temporaryDirectory } from '../support/broker.ts'
 import { type ExpectedMessage, goldenStore, goldenStores } from '../support/golden-stores.ts'
+import { below, oneOf, seeded, testSeed } from '../support/seeded.ts'
 import { putMessageOf, TINY_STORE } from '../support/store-model.ts'
+
+/** Randomly damaged stores of each kind. */
+const FUZZ_RUNS = process.env.SKYLARK_TEST_PROFILE === 'long' ? 1000 : 11
 
 const check = (dir: string): Promise<StoreReport> => checkStore(dir, { parseConfig: parseBody })
 const damageOf = ({ findings }: StoreReport): Finding[] => findings.filter(({ isDamage }) => isDamage)
@@ -324,6 +328,69 @@ t.test('a damaged record is told once, and what is behind it is checked', async 
   const rest = damageOf(report).filter(({ kind }) => kind !== 'log')
   t.ok(rest.length > 0)
   for (const { text } of rest) t.match(text, /whose record is damaged/)
+})
+
+t.test('a queue of which nothing is right is told in few words, and in time', async t => {
+  const dir = temporaryDirectory(t)
+  const store = await openStore(dir, { ...TINY_STORE, mappedFileSizeConsumeQueueBytes: 20 * 6000 })
+  for (let i = 0; i < 5000; i++) {
+    const put = store.putMessage(putMessageOf('orders', 0, Buffer.from('x')))
+    if (i % 500 === 499) await put
+  }
+  await store.close()
+  change(join(dir, 'consumequeue', 'orders', '0', '0'.repeat(20)), 0, bytes => {
+    for (let unit = 0; unit < 5000; unit++) bytes[unit * 20 + 6]! ^= 0x40
+  })
+  const report = await check(dir)
+  t.equal(report.damageCount, 1000)
+  t.match(damageOf(report).at(-1)?.text, /^4001 units, of messages 999 to 4999, are wrong: of the first, it names/)
+})
+
+t.test('no damage makes a check or a dump fail, and none of them makes a store that cannot be built again', async t => {
+  const seed = testSeed()
+  t.comment(`SKYLARK_TEST_SEED=${seed}`)
+  const random = seeded(seed)
+  for (const name of ['simple', 'bcq', 'ext', 'kill', 'delay']) {
+    const golden = goldenStore(name)
+    const dir = golden.copy(t)
+    const paths = Object.keys(filesOf(dir)).filter(path => !/lock$/.test(path))
+    const derived = paths.filter(path => !/^.(commitlog|config)/.test(path))
+    for (let run = 0; run < FUZZ_RUNS; run++) {
+      const isRebuilt = run % 10 === 0
+      const saved = new Map<string, Buffer>()
+      for (let flips = 1 + below(random, 20); flips > 0; flips--) {
+        const path = join(dir, oneOf(random, isRebuilt ? derived : paths))
+        const bytes = readFileSync(path)
+        if (!saved.has(path)) saved.set(path, Buffer.from(bytes))
+        if (bytes.length === 0) continue
+        if (random() < 0.1) truncateSync(path, below(random, bytes.length))
+        else {
+          // Mostly where something stands.
+          let pos = below(random, bytes.length)
+          for (let tries = 0; tries < 20 && bytes[pos] === 0; tries++) pos = below(random, bytes.length)
+          bytes.fill(below(random, 256), pos, Math.min(bytes.length, pos + 1 + below(random, 8)))
+          writeFileSync(path, bytes)
+        }
+      }
+      try {
+        await checkStore(dir, { parseConfig: parseBody, lock: false })
+        await dumpStore(dir, {}, { onMessage: () => true, onDamage: () => {} })
+        await dumpStore(dir, { topic: golden.expected.queues[0]!.topic }, { onMessage: () => true, onDamage: () => {} })
+        if (isRebuilt) {
+          const work = join(temporaryDirectory(t), 'store')
+          cpSync(dir, work, { recursive: true })
+          const store = { mappedFileSizeCommitLogBytes: LOG_FILE_BYTES }
+          await rebuildStore(work, { store })
+          const report = await checkStore(work, { parseConfig: parseBody, store })
+          t.same(damageOf(report), [], `SKYLARK_TEST_SEED=${seed}, ${name}, run ${run}: what was built again is whole`)
+        }
+      } catch (error) {
+        t.fail(`SKYLARK_TEST_SEED=${seed}, ${name}, run ${run}: ${(error as Error).stack}`)
+      }
+      for (const [path, bytes] of saved) writeFileSync(path, bytes)
+      if (!t.passing()) return
+    }
+  }
 })
 
 t.test('stray files are named, and are no damage', async t => {
