@@ -160,7 +160,9 @@ t.test('a broker shows its figures and settings, and settings change while it ru
   const { address, admin, done } = await openCluster(t)
   const [row] = rows(await done('clusterList'))
   t.same(row?.slice(0, 5), ['DefaultCluster', 'broker-a', '0', address, 'V5_5_0'])
-  t.match(await done(`brokerStatus -b ${address}`), /^bootTimestamp +: \d{13}$/m)
+  const status = await done(`brokerStatus -b ${address}`)
+  t.match(status, /^bootTimestamp +: \d{13}$/m)
+  t.match(status, /^damagedBytes +: 0$/m, 'damage of the log would show')
   t.match(await done('brokerStatus -c DefaultCluster'), new RegExp(`^${address} +brokerActive +: true$`, 'm'))
 
   t.match(await done(`getBrokerConfig -b ${address}`), /^autoCreateTopicEnable += {2}true$/m)
