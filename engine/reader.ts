@@ -53,6 +53,8 @@ export interface MessageFilter {
   matchesTagsCode(tagsCode: number): boolean
 }
 
+/** Old records with no more than this between them are read at once. */
+const MAX_GAP_BYTES = 8 * 1024
 /** So much of a record is read to learn its store time, whatever its hosts. */
 const TIMES_BYTES = 80
 const NO_SLICES: Slice[] = []
@@ -158,14 +160,68 @@ export class Reader {
     if (wanted.length === 0) return this.missed(queue, removed ? 'MESSAGE_WAS_REMOVING' : 'NO_MATCHED_MESSAGE', next)
     const slices = this.isHot(first) ? this.mapped(queue, wanted) : null
     if (slices !== null) return this.found(queue, slices, count, next)
-    return Promise.all(wanted.map(each => this.readWanted(queue, each))).then(records =>
-      this.found(
-        queue,
-        records.flatMap(bytes => (bytes === null ? [] : [{ bytes, start: 0, end: bytes.length }])),
-        count,
-        next
-      )
+    return Promise.all(this.runsOf(wanted).map(run => this.readRun(queue, run))).then(read =>
+      this.found(queue, read.flat(), count, next)
     )
+  }
+
+  /** Records that lie close together in one segment: it costs less to read what is between them than to read twice. */
+  private runsOf(wanted: readonly Wanted[]): Wanted[][] {
+    const runs: Wanted[][] = []
+    let end = -1
+    let segmentEnd = -1
+    for (const each of wanted) {
+      const gap = each.physicalOffset - end
+      const isNear = gap >= 0 && gap <= MAX_GAP_BYTES && each.physicalOffset + each.sizeBytes <= segmentEnd
+      if (isNear) runs.at(-1)!.push(each)
+      else {
+        runs.push([each])
+        segmentEnd = this.commitLog.segments.at(each.physicalOffset)?.endOffset ?? -1
+      }
+      end = each.physicalOffset + each.sizeBytes
+    }
+    return runs
+  }
+
+  /** Reads a run at once; a record that is not what its unit says is read and judged by itself. */
+  private async readRun(queue: QueueIndex, run: readonly Wanted[]): Promise<Slice[]> {
+    const from = run[0]!.physicalOffset
+    const to = run.at(-1)!.physicalOffset + run.at(-1)!.sizeBytes
+    const segment = this.commitLog.segments.at(from)
+    const slices: Slice[] = []
+    let bytes: Buffer | null = null
+    if (run.length > 1 && segment !== undefined && to <= this.commitLog.maxOffset) {
+      bytes = Buffer.allocUnsafe(to - from)
+      if ((await segment.readAsync(bytes, from - segment.startOffset)) < bytes.length) bytes = null
+    }
+    const view = bytes === null ? null : viewOf(bytes)
+    for (const wanted of run) {
+      const start = wanted.physicalOffset - from
+      const end = start + wanted.sizeBytes
+      if (bytes !== null && view !== null && this.isRecordOf(queue, wanted, view, bytes, start, end))
+        slices.push({ bytes, start, end })
+      else {
+        const record = await this.readWanted(queue, wanted)
+        if (record !== null) slices.push({ bytes: record, start: 0, end: record.length })
+      }
+    }
+    return slices
+  }
+
+  /** Whether bytes[start, end) are just the record of a unit. The cursor then stands on it. */
+  private isRecordOf(
+    queue: QueueIndex,
+    { queueOffset, physicalOffset, sizeBytes }: Wanted,
+    view: DataView,
+    bytes: Uint8Array,
+    start: number,
+    end: number
+  ): boolean {
+    const { cursor } = this
+    if (cursor.at(view, bytes, start, end) !== RecordCheck.OK || cursor.sizeBytes !== sizeBytes) return false
+    if (cursor.physicalOffset !== physicalOffset || !cursor.crcOk()) return false
+    if (queue.isMulti) return true
+    return cursor.queueOffset === queueOffset && cursor.queueId === queue.queueId && cursor.topic === queue.topic
   }
 
   /** Records where they lie in the map; null when one is not there, so that it is looked at closely. */
@@ -192,16 +248,9 @@ export class Reader {
 
   /** The record of a unit; null, and reported, when the log does not have it there. */
   private async readWanted(queue: QueueIndex, wanted: Wanted): Promise<Uint8Array | null> {
-    const { queueOffset, physicalOffset, sizeBytes } = wanted
+    const { physicalOffset, sizeBytes } = wanted
     const record = await this.read(physicalOffset, sizeBytes)
-    const { cursor } = this
-    if (
-      record !== null &&
-      cursor.at(viewOf(record), record, 0, record.length) === RecordCheck.OK &&
-      (queue.isMulti ||
-        (cursor.queueOffset === queueOffset && cursor.queueId === queue.queueId && cursor.topic === queue.topic))
-    )
-      return record
+    if (record !== null && this.isRecordOf(queue, wanted, viewOf(record), record, 0, record.length)) return record
     const { minOffset, maxOffset } = this.commitLog
     if (physicalOffset >= minOffset && physicalOffset + sizeBytes <= maxOffset)
       this.damage.add(physicalOffset, physicalOffset + sizeBytes)

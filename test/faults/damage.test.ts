@@ -3,6 +3,7 @@ import { seeded } from '../support/seeded.ts'
 import { inStore, type SimulatedFiles } from '../support/simulated-files.ts'
 import { type Put, StoreModel, settle } from '../support/store-model.ts'
 
+t.setTimeout(300_000)
 /** Of a record with IPv4 hosts: everything up to the length of its body. */
 const HEAD_BYTES = 88
 const SEGMENT_BYTES = 8192
