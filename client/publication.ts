@@ -9,6 +9,8 @@ export class Publication {
   readonly topic: string
   /** Null until it is known, and while nobody takes messages of the topic. */
   route: TopicRoute | null = null
+  /** While the route is being asked for. */
+  finding: Promise<void> | null = null
   /** When a failure last asked for the route again, ms. */
   refreshedMs = 0
 

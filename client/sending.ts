@@ -89,10 +89,21 @@ export class Sender {
     return publication
   }
 
-  /** Asks where the topic can be sent to. Throws ClientError ROUTE_NOT_FOUND or NAMESRV_UNREACHABLE, NetError. */
-  async findRoute(publication: Publication): Promise<void> {
+  /**
+   * Asks where the topic can be sent to; those who ask at once share one question. Throws ClientError ROUTE_NOT_FOUND or
+   * NAMESRV_UNREACHABLE, NetError.
+   */
+  findRoute(publication: Publication): Promise<void> {
     const { createTopicKey, defaultTopicQueueCount } = this.options
-    publication.route = await this.instance.routeForSending(publication.topic, createTopicKey, defaultTopicQueueCount)
+    publication.finding ??= this.instance
+      .routeForSending(publication.topic, createTopicKey, defaultTopicQueueCount)
+      .then(route => {
+        publication.route = route
+      })
+      .finally(() => {
+        publication.finding = null
+      })
+    return publication.finding
   }
 
   /** Resolves when no send is under way. */

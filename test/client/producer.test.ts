@@ -95,6 +95,13 @@ t.test('a topic that does not exist is sent to where TBW102 lies, and no topic a
   })
 })
 
+t.test('a thousand sends to a topic that does not exist ask for its place once', async t => {
+  const own = await cluster(t)
+  const producer = await open(t, own)
+  await Promise.all(Array.from({ length: 1000 }, () => producer.send({ topic: 'new', body: 'x' })))
+  t.strictSame(own.asked, ['new', 'TBW102'])
+})
+
 t.test('a refused send is tried again on another broker, at most three times in all', async t => {
   const own = await cluster(t, ['broker-a', 'broker-b'])
   for (const broker of own.brokers) broker.answer = () => response(ResponseCode.SYSTEM_BUSY, 'busy today')
