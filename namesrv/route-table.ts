@@ -57,7 +57,7 @@ interface BrokerGroup {
   zoneName: string | undefined
   actingMaster: boolean
   readonly replicas: Map<number, Replica>
-  /** All different queue data of this group, by their text. */
+  /** All different queue data of this group, by their numbers. */
   readonly queues: Map<string, SharedQueues>
   /** Its broker data as routes show them. */
   text: { standard: string; java: string }
@@ -334,12 +334,13 @@ export class RouteTable {
 
   private shared(group: BrokerGroup, queues: Omit<TopicConfig, 'topicName'>, perm = queues.perm): SharedQueues {
     const { readQueueNums, topicSysFlag, writeQueueNums } = queues
-    const data = { brokerName: group.name, perm, readQueueNums, topicSysFlag, writeQueueNums }
-    const text = JSON.stringify(data)
-    const known = group.queues.get(text)
+    // Cheaper than the text of the data, which all topics of a registration would have to be written for.
+    const key = `${perm} ${readQueueNums} ${topicSysFlag} ${writeQueueNums}`
+    const known = group.queues.get(key)
     if (known !== undefined) return known
-    const shared = { data, text }
-    group.queues.set(text, shared)
+    const data = { brokerName: group.name, perm, readQueueNums, topicSysFlag, writeQueueNums }
+    const shared = { data, text: JSON.stringify(data) }
+    group.queues.set(key, shared)
     return shared
   }
 
