@@ -22,7 +22,7 @@ import { filesToRead, queueDirectories, type StoreShape, segmentsToRead, shapeOf
 
 /** Names in a store's directory that RocketMQ or Skylark put there. */
 const KNOWN_NAMES =
-  /^(commitlog|consumequeue|consumequeue_ext|batchconsumequeue|index|config|compaction|timerlog|rocksdbstore|replaced-\d+|lock|(checkpoint|abort|timerwheel|epochFileCheckpoint|brokerIdentity|skylark\.json)(\.bak|\.tmp|-temp)?)$/
+  /^(commitlog|consumequeue|consumequeue_ext|batchconsumequeue|index|config|compaction|timerlog|rocksdbstore|replaced-\d+|lock|broker\.conf|(checkpoint|abort|timerwheel|epochFileCheckpoint|brokerIdentity|skylark\.json)(\.bak|\.tmp|-temp)?)$/
 const CHECKPOINT_BYTES = 4096
 /** A time from further in the future than this is broken. */
 const MAX_AHEAD_MS = 3_600_000
