@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict'
 import { dirname, join } from 'node:path'
 import {
   BLANK_BYTES,
@@ -67,14 +68,12 @@ export class CompactedFile {
   /** The units, while they are kept in memory; those from `unwritten` on are not in their file yet. */
   units: Buffer | null = null
   private unwritten = 0
-  private readonly log: Log
 
   constructor(places: CompactedPlaces, startOffset: number) {
-    const { files, openFiles, logDir, unitsDir, logFileBytes, unitsFileBytes, log } = places
+    const { files, openFiles, logDir, unitsDir, logFileBytes, unitsFileBytes } = places
     const name = fileNameOf(startOffset)
     this.records = new MappedFile(files, openFiles, logDir, name, startOffset, logFileBytes)
     this.index = new MappedFile(files, openFiles, unitsDir, name, startOffset, unitsFileBytes)
-    this.log = log
   }
 
   static create(places: CompactedPlaces, startOffset: number): CompactedFile {
@@ -175,6 +174,7 @@ export class CompactedFile {
 
   /** Adds the unit of a record that lies at the end. */
   private note(bytes: Uint8Array, start: number, end: number, queueOffset: number, tagsCode: number): void {
+    assert(this.units !== null || this.count === 0, 'who adds to a file has its units')
     const pos = this.count * UNIT_BYTES
     if (this.units === null || this.units.length < pos + UNIT_BYTES) {
       const larger = Buffer.alloc(Math.min(this.index.sizeBytes, Math.max(2 * pos, 100 * UNIT_BYTES)))
@@ -244,10 +244,6 @@ export class CompactedFile {
     let count = this.count
     while (count > 0 && readI64(view, (count - 1) * UNIT_BYTES + at.base) >= queueOffset) count--
     if (count === this.count) return
-    this.log.warn(
-      { path: this.records.path, queueOffset },
-      'compacted messages that the CommitLog does not know were dropped'
-    )
     units.fill(0, count * UNIT_BYTES)
     this.count = count
     this.unwritten = Math.min(this.unwritten, count)

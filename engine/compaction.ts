@@ -66,25 +66,39 @@ class CompactedQueue {
   }
 
   /** Finishes a replacement that was interrupted, finds the files, and drops what the CommitLog does not know. */
-  async load(cleanStop: boolean, knownUntil: number): Promise<void> {
-    const { files, logDir } = this.places
+  async load(cleanStop: boolean, copiesFrom: number, knownUntil: number): Promise<void> {
+    const { files, logDir, log } = this.places
     await this.finishReplacement()
     const found = files.list(logDir).filter(entry => entry.isFile && SEGMENT.test(entry.name))
     for (const [i, { name, sizeBytes }] of found.entries()) {
       const file = new CompactedFile(this.places, Number(name))
       const expectedBytes = this.places.logFileBytes
-      if (sizeBytes !== expectedBytes)
+      const isLast = i === found.length - 1
+      if (sizeBytes > expectedBytes || (sizeBytes < expectedBytes && !isLast))
         throw new EngineError('BAD_FILE', { path: file.records.path, sizeBytes, expectedBytes })
-      await file.load(this.places, i === found.length - 1 && !cleanStop)
-      if (i < found.length - 1) file.units = null
+      // A crash came while it was made.
+      if (sizeBytes < expectedBytes) file.records.setFullSize()
+      await file.load(this.places, isLast && !cleanStop)
+      if (!isLast) file.units = null
       this.files.push(file)
     }
+    // What was copied since the last checkpoint may be torn, but all of that is in the CommitLog still.
+    if (!cleanStop) await this.cut(copiesFrom, 1)
     if (this.maxOffset <= knownUntil) return
-    while (this.files.length > 0 && this.files.at(-1)!.firstOffset >= knownUntil) this.files.pop()!.remove()
+    const { topic, queueId } = this
+    log.warn({ topic, queueId, knownUntil }, 'compacted messages that the CommitLog does not know were dropped')
+    await this.cut(knownUntil, this.files.length)
+  }
+
+  /** Drops messages from an offset on, of so many files at most. */
+  private async cut(queueOffset: number, fileCount: number): Promise<void> {
+    let left = fileCount
+    for (; left > 0 && this.files.length > 0 && !(this.files.at(-1)!.firstOffset < queueOffset); left--)
+      this.files.pop()!.remove()
     const last = this.files.at(-1)
     if (last === undefined) return
     last.units = await last.unitsOf()
-    last.cut(knownUntil)
+    if (left > 0) last.cut(queueOffset)
   }
 
   private async finishReplacement(): Promise<void> {
@@ -213,12 +227,18 @@ class CompactedQueue {
     for (const file of closed) {
       if (file.lastOffset <= compactedUntil) continue
       if (newest.size > MAX_KEYS) break
+      let count = 0
       for await (const { cursor } of file.walk(0)) {
+        count++
         if (cursor.queueOffset <= compactedUntil) continue
         newest.set(keyOf(cursor), cursor.queueOffset)
         lastOffset = cursor.queueOffset
       }
+      if (count < file.count)
+        throw new EngineError('COMPACTED_DAMAGED', { path: file.records.path, count, expected: file.count })
     }
+    // What a compaction that failed has left.
+    await this.forgetCompacting()
     const target = new CompactedQueue(this.topic, this.queueId, compactingIn(this.places))
     for (const file of closed)
       for await (const { cursor, bytes, start } of file.walk(0)) {
@@ -332,17 +352,29 @@ export class Compaction {
     const known = this.queues.get(key)
     if (known !== undefined) return known
     const { files, openFiles, options, log, queues } = this.parts
+    const logDir = join(this.logDir, topic, String(queueId))
+    const unitsDir = join(this.unitsDir, topic, String(queueId))
+    const sizes = compactedFileSizes(options.compactionMappedFileSizeBytes, options.compactionCqMappedFileSizeBytes)
     const queue = new CompactedQueue(topic, queueId, {
       files,
       openFiles,
-      logDir: join(this.logDir, topic, String(queueId)),
-      unitsDir: join(this.unitsDir, topic, String(queueId)),
-      ...compactedFileSizes(options.compactionMappedFileSizeBytes, options.compactionCqMappedFileSizeBytes),
+      logDir,
+      unitsDir,
+      logFileBytes: this.fileSizeIn(logDir, sizes.logFileBytes),
+      unitsFileBytes: this.fileSizeIn(unitsDir, sizes.unitsFileBytes),
       log
     })
-    await queue.load(this.cleanStop, queues.find(topic, queueId)?.maxOffset ?? 0)
+    const { minOffset = 0, maxOffset = 0 } = queues.find(topic, queueId) ?? {}
+    await queue.load(this.cleanStop, minOffset, maxOffset)
     this.queues.set(key, queue)
     return queue
+  }
+
+  /** What is there decides: a queue keeps the sizes that it began with. Its only file may not have come to its full size. */
+  private fileSizeIn(dir: string, size: number): number {
+    const found = this.parts.files.list(dir).filter(entry => entry.isFile && SEGMENT.test(entry.name))
+    const first = found[0]?.sizeBytes ?? size
+    return found.length > 1 ? first : Math.max(first, size)
   }
 
   private find(topic: string, queueId: number): CompactedQueue | undefined {

@@ -5,6 +5,8 @@ export const EngineErrors = {
   STORE_LOCKED: 'the store {path} is in use by another process (its abort file names pid {holder})',
   BAD_FILE:
     'the file {path} has {sizeBytes} bytes, but mappedFileSize is set to {expectedBytes}: set it to what the store was written with',
+  COMPACTED_DAMAGED:
+    'the file {path} of compacted messages has {count} whole records in a row, not {expected}: it is not compacted',
   NOT_A_STORE: 'there is no store in {path}: it has neither a CommitLog nor ConsumeQueues',
   NO_SUCH_QUEUE: 'the store {path} has no queue {queueId} of topic {topic}',
   FILE_REMOVED: 'the file {path} was removed',
