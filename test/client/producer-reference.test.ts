@@ -29,7 +29,7 @@ t.test(`the examples of producers in ${PAGE} run, and do what the page says`, as
   t.equal(examples.length, PRINTED.length)
   for (const [index, example] of examples.entries()) {
     const script = join(dir, `example-${index}.mjs`)
-    const client = import.meta.resolve('../../client/index.js')
+    const client = import.meta.resolve('skylark/client')
     writeFileSync(
       script,
       example.replaceAll('127.0.0.1:9876', cluster.namesrvAddr).replace("'skylark/client'", JSON.stringify(client))
