@@ -200,10 +200,16 @@ export class QueueUnits {
     return lack !== undefined && queueOffset < lack.to
   }
 
-  /** All units that stand for something: not those that fill a queue, nor what was never written. */
-  *real(): Generator<[unit: number, there: UnitThere]> {
+  /** Bounds of the units, whether they stand for something or not. */
+  get bounds(): [from: number, to: number] {
+    return [this.firstUnit, (this.segments.last?.endOffset ?? 0) / this.unitBytes]
+  }
+
+  /** All units from one on that stand for something: not those that fill a queue, nor what was never written. */
+  *real(from = 0): Generator<[unit: number, there: UnitThere]> {
+    const fromByte = from * this.unitBytes
     for (const file of this.segments.list) {
-      for (let pos = 0; pos + this.unitBytes <= file.sizeBytes; ) {
+      for (let pos = Math.max(0, fromByte - file.startOffset); pos + this.unitBytes <= file.sizeBytes; ) {
         const unit = (file.startOffset + pos) / this.unitBytes
         const there = this.at(unit)!
         if (there.sizeBytes !== BLANK_SIZE && (there.sizeBytes !== 0 || there.physicalOffset !== 0)) yield [unit, there]

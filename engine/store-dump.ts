@@ -140,6 +140,24 @@ function recordOf(log: MappedFileQueue, { physicalOffset, sizeBytes }: UnitThere
   return whole && cursor.physicalOffset === physicalOffset && cursor.crcOk() ? bytes : null
 }
 
+/** The first unit whose record was stored at or after a time, as far as records can be read: times in a queue only grow. */
+function unitAtTime(log: MappedFileQueue, queue: QueueUnits, timeMs: number): number {
+  let [low, high] = queue.bounds
+  if (timeMs === Number.NEGATIVE_INFINITY) return low
+  const minOffset = log.first!.startOffset
+  while (low < high) {
+    const middle = Math.floor((low + high) / 2)
+    const [next] = queue.real(middle)
+    const isBehind = next === undefined || next[0] >= high
+    const record = isBehind ? null : recordOf(log, next[1])
+    // What is gone is older; one that is damaged says nothing, and the walk passes it by its own time.
+    if (!isBehind && (record === null ? next[1].physicalOffset < minOffset : cursor.storeTimestamp < timeMs))
+      low = next[0] + 1
+    else high = middle
+  }
+  return low
+}
+
 async function dumpQueue(
   log: MappedFileQueue,
   queue: QueueUnits,
@@ -148,7 +166,8 @@ async function dumpQueue(
 ): Promise<boolean> {
   const { fromOffset = 0, fromTimeMs = Number.NEGATIVE_INFINITY } = query
   const minOffset = log.first!.startOffset
-  for (const [, unit] of queue.real()) {
+  const first = queue.isBatch ? 0 : Math.max(fromOffset, unitAtTime(log, queue, fromTimeMs))
+  for (const [, unit] of queue.real(first)) {
     if (unit.sizeBytes === BLANK_SIZE || unit.base + unit.count <= fromOffset) continue
     const { physicalOffset, sizeBytes, base } = unit
     // Its file was deleted with its time.
