@@ -12,6 +12,7 @@ const PAGE = 'docs/reference/client.md'
 const page = readFileSync(inRepo(PAGE), 'utf8')
 const producers = page.slice(page.indexOf('## Producers'), page.indexOf('## Consumers'))
 const run = promisify(execFile)
+const NAME = 'skylark/client'
 
 /** What the examples print, in their order. */
 const PRINTED = [
@@ -29,10 +30,10 @@ t.test(`the examples of producers in ${PAGE} run, and do what the page says`, as
   t.equal(examples.length, PRINTED.length)
   for (const [index, example] of examples.entries()) {
     const script = join(dir, `example-${index}.mjs`)
-    const client = import.meta.resolve('skylark/client')
+    const client = import.meta.resolve(NAME)
     writeFileSync(
       script,
-      example.replaceAll('127.0.0.1:9876', cluster.namesrvAddr).replace("'skylark/client'", JSON.stringify(client))
+      example.replaceAll('127.0.0.1:9876', cluster.namesrvAddr).replace(`'${NAME}'`, JSON.stringify(client))
     )
     const { stdout, stderr } = await run(process.execPath, [script], { cwd: dir })
     t.match(stdout, PRINTED[index]!, example.split('\n')[0]!)
