@@ -21,7 +21,7 @@ t.test(`the example of ${PAGE} runs, and prints what the page says`, async t => 
   t.match(example, `from '${NAME}'`)
   const script = join(dir, 'example.mjs')
   writeFileSync(script, example.replace(`'${NAME}'`, JSON.stringify(engine)))
-  const { stdout } = await run(process.execPath, [script], { cwd: dir })
+  const { stdout } = await run(process.execPath, [script], { cwd: dir, env: { ...process.env, NODE_OPTIONS: '' } })
   t.equal(stdout, blocks.find(({ language }) => language === '')!.text)
   t.same((await checkStore(join(dir, 'orders-store'))).findings, [], 'and leaves a store that is whole')
 })
