@@ -191,7 +191,7 @@ class Node implements Member {
   private acknowledged = 0
   private master: MasterInfo | null = null
   /** Changes with whom it follows; answers of before are ignored. */
-  private session = 0
+  private attempt = 0
   private joined: Replica | null = null
   private readonly world: SimulatedSet
 
@@ -226,12 +226,12 @@ class Node implements Member {
     this.election = null
     this.replicas = null
     this.master = null
-    this.session++
+    this.attempt++
     this.joined = null
   }
 
   async stand(): Promise<Place> {
-    this.session++
+    this.attempt++
     this.master = null
     this.joined = null
     if (this.history.last > 0 && this.history.epochs.at(-1)!.startOffset >= this.log.length)
@@ -254,7 +254,7 @@ class Node implements Member {
   async follow(master: MasterInfo | null): Promise<void> {
     this.replicas = null
     if (master !== null && master.lease === this.master?.lease) return
-    this.session++
+    this.attempt++
     this.joined = null
     this.master = master?.id === this.id ? null : master
   }
@@ -303,7 +303,7 @@ class Node implements Member {
   private pull(): void {
     if (this.master === null) return
     const target = this.world.nodes[this.master.id - 1]!
-    const { session, joined } = this
+    const { attempt, joined } = this
     const { length } = this.log
     const reach = (node: Node, run: () => void) => {
       if (!this.cut.has(target) && node.election !== null)
@@ -318,7 +318,7 @@ class Node implements Member {
         const common = Math.max(0, theirs.commonEnd(length, target.history, target.log.length))
         const replica = target.replicas.join(this.id, this.address, common, target.clock.now())
         reach(this, () => {
-          if (session !== this.session || this.log.length !== length) return
+          if (attempt !== this.attempt || this.log.length !== length) return
           this.log.length = common
           this.history.truncate(common)
           this.joined = replica
@@ -330,7 +330,7 @@ class Node implements Member {
       // Another connection's replica is refused.
       if (target.replicas === null || !target.replicas.all().includes(joined)) {
         reach(this, () => {
-          if (session === this.session) this.joined = null
+          if (attempt === this.attempt) this.joined = null
         })
         return
       }
@@ -341,7 +341,7 @@ class Node implements Member {
       const end = target.history.epochs[index + 1]?.startOffset ?? target.log.length
       const entries = target.log.slice(length, Math.min(end, length + 5))
       reach(this, () => {
-        if (session !== this.session || this.log.length !== length || entries.length === 0) return
+        if (attempt !== this.attempt || this.log.length !== length || entries.length === 0) return
         if (epoch !== undefined && epoch.epoch > this.history.last) this.history.begin(epoch.epoch, epoch.startOffset)
         this.log.push(...entries)
       })
