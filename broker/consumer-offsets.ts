@@ -130,6 +130,7 @@ export class ConsumerOffsets {
   toBody(): object {
     return {
       dataVersion: this.version,
+      ...(this.fallback === null ? {} : { lmqOffsetTable: this.lmqTable() }),
       groupTopicMap: new Map([...this.groups].map(([group, topics]) => [group, [...topics.keys()]])),
       offsetTable: this.table(),
       pullOffsetTable: flatten(this.pulls)
@@ -152,6 +153,7 @@ export class ConsumerOffsets {
   /** Takes over what the master has; what it lacks stays. SlaveSynchronize#syncConsumerOffset */
   adopt(body: Record<string, unknown>): void {
     restore(this.groups, body.offsetTable)
+    restoreLmq(this.groups, body.lmqOffsetTable)
     this.version = dataVersionOf(body.dataVersion)
     this.file.saveWithin(this.flushIntervalMs)
   }

@@ -201,6 +201,28 @@ class CompactedQueue {
     return { slices: slices.filter(slice => slice !== null), next }
   }
 
+  /** The first message stored at or after a time, or the last at or before it; -1 when what was copied has none. */
+  async offsetByTime(timestampMs: number, boundary: 'LOWER' | 'UPPER'): Promise<number> {
+    let last = -1
+    for (const file of [...this.files]) {
+      const { count } = file
+      const view = viewOf(await file.unitsOf())
+      let low = 0
+      let high = count
+      while (low < high) {
+        const middle = Math.floor((low + high) / 2)
+        const time = readI64(view, middle * UNIT_BYTES + at.storeTimestamp)
+        if (boundary === 'LOWER' ? time >= timestampMs : time > timestampMs) high = middle
+        else low = middle + 1
+      }
+      const baseOf = (unit: number) => readI64(view, unit * UNIT_BYTES + at.base)
+      if (boundary === 'LOWER' && low < count) return baseOf(low)
+      if (boundary === 'UPPER' && low > 0) last = baseOf(low - 1)
+      if (boundary === 'UPPER' && low < count) break
+    }
+    return last
+  }
+
   /** Where the next file begins; behind all of them the CommitLog goes on. */
   private firstBehind(offset: number): number {
     return this.files.find(each => each.count > 0 && each.firstOffset > offset)?.firstOffset ?? this.maxOffset
@@ -384,6 +406,16 @@ export class Compaction {
   /** The first offset of a queue that is kept; -1 when none was copied yet. */
   minOffset(topic: string, queueId: number): number {
     return this.find(topic, queueId)?.minOffset ?? -1
+  }
+
+  /** Of what was copied, the first message stored at or after a time, or the last at or before it; -1 without one. */
+  async offsetByTime(
+    topic: string,
+    queueId: number,
+    timestampMs: number,
+    boundary: 'LOWER' | 'UPPER'
+  ): Promise<number> {
+    return (await this.find(topic, queueId)?.offsetByTime(timestampMs, boundary)) ?? -1
   }
 
   /** Messages from an offset on, or null when the CommitLog alone has what follows it. CompactionLog#getMessage */

@@ -150,6 +150,9 @@ export class MessageStore {
     })
     const delaysMs = parseDelayLevels(options.messageDelayLevel)
     this.reput = new Reput(this.segments, this.queues, this.index, this.notes, delaysMs, clock, log)
+    this.reput.beforeDispatch = () => this.index?.prepare()
+    this.reput.onFailure = error => this.writes.failed(error)
+    this.writes.onRecovered = () => void this.reput.catchUp()
     this.reput.multiDispatch = options.enableMultiDispatch
     this.reput.onDamage = (from, to) => this.damage.add(from, to)
     this.reput.onDispatched = () => this.checkpointLater()
@@ -375,7 +378,23 @@ export class MessageStore {
     timestampMs: number,
     boundary: 'LOWER' | 'UPPER' = 'LOWER'
   ): Promise<number> {
+    if (this.compaction.topics.size > 0 && this.compaction.topics.has(topic))
+      return this.compactedOffsetByTime(topic, queueId, timestampMs, boundary)
     return this.reader.offsetByTime(topic, queueId, timestampMs, boundary)
+  }
+
+  private async compactedOffsetByTime(
+    topic: string,
+    queueId: number,
+    timestampMs: number,
+    boundary: 'LOWER' | 'UPPER'
+  ): Promise<number> {
+    const kept = await this.compaction.offsetByTime(topic, queueId, timestampMs, boundary)
+    if (kept >= 0 && boundary === 'LOWER') return kept
+    const later = await this.reader.offsetByTime(topic, queueId, timestampMs, boundary)
+    if (kept < 0 || later < kept) return Math.max(kept, later)
+    const storeTime = await this.storeTimeOf(topic, queueId, later)
+    return storeTime >= 0 && storeTime <= timestampMs ? later : kept
   }
 
   /** Store time of the oldest message of a queue that still exists, ms; -1 without one. DefaultMessageStore#getEarliestMessageTime */

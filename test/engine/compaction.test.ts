@@ -4,6 +4,7 @@ import t, { type Test } from 'tap'
 import { type MessageStore, openStore, PutStatus } from '../../engine/index.ts'
 import { decodeRecord, encodeProperties, hostOf } from '../../message/index.ts'
 import { temporaryDirectory } from '../support/broker.ts'
+import { ManualClock } from '../support/manual-clock.ts'
 
 const options = {
   mappedFileSizeCommitLogBytes: 16_384,
@@ -121,6 +122,31 @@ t.test('messages outlive their CommitLog files', async t => {
     await store.close()
     store = await open(t, dir)
   }
+})
+
+t.test('offsets by time begin with the oldest message that is kept', async t => {
+  const clock = new ManualClock()
+  const seams = { clock, compactedTopics: () => [TOPIC] }
+  const store = await openStore(temporaryDirectory(t), options, seams)
+  t.teardown(() => store.close())
+  const times: number[] = []
+  for (let i = 0; i < 200; i++) {
+    clock.advance(10)
+    times.push(clock.now())
+    await put(store, i === 0 ? 'early' : `key${i % 7}`, `value ${i}`)
+  }
+  await store.compact()
+  t.ok((await store.deleteExpiredFiles({ force: true, maxFiles: 1 })) > 0)
+  const kept = (await readAll(store)).map(([offset]) => offset)
+  t.ok(kept.length < 60 && kept[0] === 0)
+  for (const [offset, time] of times.entries()) {
+    const next = kept.find(each => each >= offset)
+    t.equal(await store.offsetByTime(TOPIC, 0, time, 'LOWER'), next, `LOWER ${offset}`)
+    if (kept.includes(offset)) t.equal(await store.offsetByTime(TOPIC, 0, time, 'UPPER'), offset, `UPPER ${offset}`)
+  }
+  t.equal(await store.offsetByTime(TOPIC, 0, 0, 'LOWER'), 0)
+  t.equal(await store.offsetByTime(TOPIC, 0, clock.now() + 1, 'UPPER'), 199)
+  t.equal(await store.offsetByTime(TOPIC, 0, clock.now() + 1, 'LOWER'), 200)
 })
 
 t.test('a message without a key stays as long as the CommitLog has it', async t => {
