@@ -17,6 +17,7 @@ import { ownAddress } from './addresses.ts'
 import { ClientRegistry, type ConsumerGroup } from './client-registry.ts'
 import { ConsumerOffsets } from './consumer-offsets.ts'
 import { DelayService } from './delay.ts'
+import { Failover } from './failover/failover.ts'
 import { GroupTable } from './groups.ts'
 import { goAway, quiet, settled } from './hand-over.ts'
 import { HeldPulls } from './held-pulls.ts'
@@ -74,7 +75,7 @@ export class Broker {
   readonly bootTimestamp: number
   /** The delay of each level in ms; level n is at index n - 1. */
   readonly delaysMs: readonly number[]
-  readonly delay: DelayService
+  delay: DelayService
 
   /** Set by `start`; undefined when the store could not be opened. */
   store!: MessageStore
@@ -83,6 +84,8 @@ export class Broker {
   /** One of them, by the broker's role. */
   master: ReplicationMaster | null = null
   slave: ReplicationSlave | null = null
+  /** Decides on the role, where an etcd is named. */
+  failover: Failover | null = null
 
   private readonly seams: BrokerSeams
   private readonly sends: SendProcessor
@@ -157,6 +160,7 @@ export class Broker {
     this.registered = true
     await this.nameServers.registerAll()
     this.slave?.start()
+    this.failover?.start()
     this.log.info({ address: this.address, brokerName: options.brokerName }, 'the broker serves')
   }
 
@@ -180,7 +184,8 @@ export class Broker {
     this.clients.onConsumersChanged = group => this.notifyConsumers(group)
     this.register()
     const epochs = EpochFile.load(this.files, options.storePathRootDir)
-    if (options.brokerRole === 'SLAVE') this.slave = new ReplicationSlave(this, epochs)
+    if (options.etcdEndpoints !== '') this.failover = new Failover(this)
+    else if (options.brokerRole === 'SLAVE') this.slave = new ReplicationSlave(this, epochs)
     else {
       this.master = new ReplicationMaster(this, epochs)
       await this.master.start()
@@ -224,6 +229,7 @@ export class Broker {
 
   /** Where a slave finds its master; null while nobody knows one. */
   masterAddress(): string | null {
+    if (this.failover !== null) return this.failover.masterAddress
     return this.options.masterAddress ?? this.nameServers.masterAddress
   }
 
@@ -259,7 +265,7 @@ export class Broker {
       )
     scheduler.every('expire clients', CLIENT_EXPIRY_CHECK_MS, () => this.clients.expire(CLIENT_EXPIRY_MS))
     scheduler.every('delete old files', this.store.options.cleanResourceIntervalMs, async () => {
-      await this.store.cleanUp()
+      if (this.failover?.isSwitching !== true) await this.store.cleanUp()
     })
   }
 
@@ -307,6 +313,7 @@ export class Broker {
     if (this.stopping) return
     this.stopping = true
     if (this.registered) await this.nameServers.unregisterAll()
+    await this.failover?.stop()
     await settled(() => this.sends.pending === 0, UNDER_WAY_TIMEOUT_MS)
     await this.scheduler.stop()
     await this.delay.close()
@@ -319,6 +326,7 @@ export class Broker {
       await Promise.all([this.topics.close(), this.groups.close(), this.offsets.close()])
       await this.store.close()
     }
+    await this.failover?.release()
     await this.caller.close()
   }
 

@@ -232,7 +232,9 @@ export class DelayService {
       const outcome = new Outcome()
       const message = copyOf(record, {
         topic: record.properties.get(PropertyName.REAL_TOPIC) ?? '',
-        queueId: Number(record.properties.get(PropertyName.REAL_QID))
+        queueId: Number(record.properties.get(PropertyName.REAL_QID)),
+        // Whoever takes over has what the level's place calls delivered.
+        waitStored: this.broker.failover !== null
       })
       puts.push({ queueOffset: record.queueOffset, message, outcome })
       this.put(message, outcome)

@@ -106,6 +106,15 @@ export class HeldPulls {
     })
   }
 
+  /** Runs all again now. */
+  wakeAll(): void {
+    for (const bucket of [...this.buckets.values()])
+      for (const waiting of [...bucket]) {
+        this.settle(waiting)
+        this.wake(waiting)
+      }
+  }
+
   /** Takes a pull out of all lists. */
   private settle(waiting: Waiting): void {
     if (waiting.settled) return

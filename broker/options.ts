@@ -37,6 +37,13 @@ export interface BrokerOptions {
   allAckInSyncStateSet: boolean
   /** A replica that has not caught up for so long is not in sync. Default: 15,000. */
   haMaxTimeSlaveNotCatchupMs: number
+  /**
+   * etcd's endpoints as `http://host:port`, separated by `,` or `;`: the brokers of one name elect their master there, and
+   * `brokerRole` says what it is once elected. Default: none, roles stay as configured.
+   */
+  etcdEndpoints: string
+  /** How long etcd keeps a master that is not heard of, at least 2000; it stops by itself after half of it. Default: 2,000. */
+  failoverLeaseMs: number
   /** How many bytes a second a replica that lags gets at most. Default: 100 MiB. */
   maxHaTransferBytesPerSecond: number
   /** What all topics allow here: 4 read, 2 write. Default: 6. */
@@ -112,6 +119,8 @@ export const brokerDefaults: Readonly<Omit<BrokerOptions, 'storePathRootDir' | '
   minInSyncReplicas: 1,
   allAckInSyncStateSet: false,
   haMaxTimeSlaveNotCatchupMs: 15_000,
+  etcdEndpoints: '',
+  failoverLeaseMs: 2000,
   maxHaTransferBytesPerSecond: 100 * 1024 * 1024,
   brokerPermission: 6,
   defaultTopicQueueNums: 8,

@@ -657,6 +657,8 @@ export class CommitLog {
     this.cancelFlushTimer?.()
     await this.flush()
     this.cancelTimeoutTimer?.()
+    // They are stored; replicas that were waited for may have them or not.
+    for (const put of this.confirmWaiting.splice(0)) this.answer(put, PutStatus.FLUSH_SLAVE_TIMEOUT)
     this.failure ??= 'the store is closed'
     this.flushFailed = true
     this.segments.close()

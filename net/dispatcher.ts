@@ -40,6 +40,18 @@ export class RequestDispatcher {
     this.directHandlers.set(code, handler)
   }
 
+  /** From now on `check` is asked before the handlers that these codes have; what it returns is the answer. */
+  guard(codes: readonly number[], check: () => RemotingCommand | null): void {
+    for (const code of codes) {
+      const handler = this.handlers.get(code)
+      if (handler !== undefined)
+        this.handlers.set(code, (request, connection) => check() ?? handler(request, connection))
+      const direct = this.directHandlers.get(code)
+      if (direct !== undefined)
+        this.directHandlers.set(code, (frame, connection) => check() === null && direct(frame, connection))
+    }
+  }
+
   direct(code: number): DirectHandler | undefined {
     return this.intercept === null ? this.directHandlers.get(code) : undefined
   }

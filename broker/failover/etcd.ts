@@ -70,7 +70,9 @@ export class Etcd implements Coordinator {
 
   async read(prefix: string): Promise<Map<string, string>> {
     const { kvs } = await this.call('kv/range', { key: encode(prefix), range_end: endOf(prefix) })
-    return new Map(((kvs ?? []) as { key: string; value?: string }[]).map(each => [decode(each.key), decode(each.value)]))
+    return new Map(
+      ((kvs ?? []) as { key: string; value?: string }[]).map(each => [decode(each.key), decode(each.value)])
+    )
   }
 
   async write(

@@ -144,6 +144,12 @@ export class PullProcessor {
   private serve(pull: Pull, mayHold: boolean): void {
     const { connection, header } = pull
     if (connection.closed) return
+    // It was held, and the broker's role has changed since.
+    const refused = this.broker.failover?.refuseRead() ?? null
+    if (refused !== null) {
+      connection.reply(pull.request, refused)
+      return
+    }
     if (connection.saturated) {
       connection.onDrain(() => this.serve(pull, mayHold))
       return

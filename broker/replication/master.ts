@@ -37,11 +37,15 @@ export class ReplicationMaster {
   private readonly broker: Broker
   private readonly epochs: EpochFile
   private readonly held = new Set<Held>()
+  private readonly electedFor: number | null
   private wakeQueued = false
+  private closed = false
 
-  constructor(broker: Broker, epochs: EpochFile) {
+  /** Without an election it takes an epoch of its own. */
+  constructor(broker: Broker, epochs: EpochFile, electedFor: number | null = null) {
     this.broker = broker
     this.epochs = epochs
+    this.electedFor = electedFor
     const { options } = broker
     this.replicas = new ReplicaSet(
       {
@@ -55,17 +59,21 @@ export class ReplicationMaster {
     )
   }
 
-  /** Begins an epoch of its own, and serves replicas. */
+  /** Begins its epoch, and serves replicas. */
   async start(): Promise<void> {
     const { store, dispatcher, scheduler, options, clock } = this.broker
     const { history } = this.epochs
     // Seconds since 1970: masters that know nothing of each other do not take the same number.
-    await this.epochs.begin(Math.max(history.last + 1, Math.floor(clock.now() / 1000)), store.maxPhysicalOffset)
+    const epoch = this.electedFor ?? Math.max(history.last + 1, Math.floor(clock.now() / 1000))
+    await this.epochs.begin(epoch, store.maxPhysicalOffset)
     dispatcher.register(RequestCode.JOIN_MASTER, (request, connection) => this.join(request, connection))
     dispatcher.register(RequestCode.REPLICATE, (request, connection) => this.replicate(request, connection))
     store.onWritten = () => this.wake()
+    store.replicated(this.replicas.confirmOffset(clock.now()))
     this.update()
-    if (options.brokerRole === 'SYNC_MASTER') scheduler.every('watch replicas', CHECK_MS, () => this.update())
+    // An election looks after its in-sync set itself.
+    if (options.brokerRole === 'SYNC_MASTER' && this.electedFor === null)
+      scheduler.every('watch replicas', CHECK_MS, () => this.update())
   }
 
   /** Tells a replica from where on its log differs. Throws NetError. AutoSwitchHAClient: handshake */
@@ -73,6 +81,7 @@ export class ReplicationMaster {
     const { options, store, clock, log } = this.broker
     const header = JoinMasterHeader.decode(request.extFields)
     const { clusterName, brokerName, brokerId, maxOffset, address } = header
+    if (this.closed) return response(ResponseCode.SYSTEM_BUSY, 'this broker is no master any more')
     if (clusterName !== options.brokerClusterName || brokerName !== options.brokerName || brokerId <= 0)
       return response(
         ResponseCode.ILLEGAL_OPERATION,
@@ -107,7 +116,7 @@ export class ReplicationMaster {
     const { store, clock, options } = this.broker
     const { offset, ackOffset, maxBytes, waitMs, brokerId } = ReplicateHeader.decode(request.extFields)
     const replica = connection.state.get(REPLICA) as Replica | undefined
-    if (replica === undefined || replica.brokerId !== brokerId)
+    if (this.closed || replica === undefined || replica.brokerId !== brokerId)
       return response(ResponseCode.ILLEGAL_OPERATION, `broker ${brokerId} has not joined on this connection`)
     const { maxPhysicalOffset, minPhysicalOffset } = store
     if (offset > maxPhysicalOffset || ackOffset > offset || offset < minPhysicalOffset)
@@ -179,14 +188,17 @@ export class ReplicationMaster {
   }
 
   /** Lets go of puts that enough replicas hold now, and refuses new ones when too few are left. */
-  private update(): void {
-    const { store, clock } = this.broker
+  update(): void {
+    const { store, clock, failover } = this.broker
+    // Without its lease a master acknowledges nothing.
+    if (this.closed || failover?.holds === false) return
     const nowMs = clock.now()
     store.replicaRefusal = this.replicas.refusal(nowMs)
     store.replicated(this.replicas.confirmOffset(nowMs))
   }
 
   close(): void {
+    this.closed = true
     for (const { timer } of this.held) clearTimeout(timer)
     this.held.clear()
   }
