@@ -56,6 +56,17 @@ export const brokerSettings = {
     range: PORT,
     note: 'The port that slaves are told. Without it, or 0: listenPort + 1.'
   },
+  etcdEndpoints: {
+    default: '',
+    option: 'etcdEndpoints',
+    note: 'Endpoints of an etcd, separated by ; or a comma, in which the brokers of one name elect their master. RocketMQ has no such key.'
+  },
+  failoverLeaseMs: {
+    default: 2000,
+    option: 'failoverLeaseMs',
+    range: [2000, 60_000],
+    note: 'How long etcd keeps a master that is not heard of, in ms. RocketMQ has no such key.'
+  },
   namesrvAddr: {
     default: null,
     option: 'namesrvAddr',
@@ -490,7 +501,24 @@ export function readBrokerConfig(path?: string): { options: ReadBrokerOptions; w
 
   const { options: read, warnings } = readSettings(brokerSettings, path)
   const options: ReadBrokerOptions = { ...preset, brokerConfigPath: path, ...read }
-  const { brokerId = 0, brokerRole = 'ASYNC_MASTER' } = options
+  const { brokerId = 0, brokerRole = 'ASYNC_MASTER', etcdEndpoints = '' } = options
+  if (etcdEndpoints !== '') {
+    if (brokerRole === 'SLAVE')
+      throw new NetError('CONFIG_BAD_VALUE', {
+        file: path,
+        key: 'brokerRole',
+        value: brokerRole,
+        allowed: 'ASYNC_MASTER or SYNC_MASTER, what the broker is once elected, as etcdEndpoints is set'
+      })
+    if (brokerId <= 0)
+      throw new NetError('CONFIG_BAD_VALUE', {
+        file: path,
+        key: 'brokerId',
+        value: brokerId,
+        allowed: 'a whole number above 0, another one for each broker of the name, as etcdEndpoints is set'
+      })
+    return { options, warnings }
+  }
   if (brokerRole === 'SLAVE' && brokerId === 0)
     throw new NetError('CONFIG_BAD_VALUE', {
       file: path,

@@ -189,6 +189,15 @@ t.test('a value that is not allowed stops the start, and says where, what, and w
   t.match(readBrokerConfig(configFile(t, 'brokerRole=SLAVE', 'brokerId=1')).options, { brokerId: 1 })
 })
 
+t.test('with etcd, a broker needs an id of its own and the role that it has once elected', async t => {
+  const read = (...lines: string[]) => readBrokerConfig(configFile(t, 'etcdEndpoints=http://127.0.0.1:2379', ...lines))
+  const { options, warnings } = read('brokerId=2', 'brokerRole=SYNC_MASTER')
+  t.match(options, { etcdEndpoints: 'http://127.0.0.1:2379', brokerId: 2, brokerRole: 'SYNC_MASTER' })
+  t.same(warnings, [])
+  t.throws(() => read(), { message: /brokerId/ })
+  t.throws(() => read('brokerId=2', 'brokerRole=SLAVE'), { message: /brokerRole/ })
+})
+
 t.test('names of what every object has are unknown keys like others', async t => {
   const { warnings, options } = readBrokerConfig(configFile(t, 'constructor=1', '__proto__=2', 'toString=3'))
   t.equal(warnings.length, 3)
