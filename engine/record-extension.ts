@@ -6,8 +6,10 @@ import {
   LMQ_PREFIX,
   type Properties,
   PropertyName,
+  PropertyScan,
   propertyCrcAt,
   SCHEDULE_TOPIC,
+  ScannedProperty,
   SYSTEM_TOPIC_PREFIX,
   SysFlag
 } from '../message/index.ts'
@@ -54,6 +56,7 @@ export const isLmqName = (name: string): boolean => LMQ_NAME.test(name) && Buffe
 export class RecordExtender {
   private readonly options: StoreOptions
   private readonly queues: ConsumeQueueStore
+  private readonly scan = new PropertyScan()
   /** Whether every message may get something. */
   private readonly always: boolean
 
@@ -74,12 +77,18 @@ export class RecordExtender {
 
   extend(message: PutMessage): RecordExtension | Refusal {
     const { enableLmq, enabledAppendPropCrc: crc } = this.options
-    const text = Buffer.from(message.properties.subarray(message.propertiesStart, message.propertiesEnd)).toString()
-    const properties = decodeProperties(text)
+    const given = message.properties.subarray(message.propertiesStart, message.propertiesEnd)
+    const { scan } = this
+    scan.scan(given, 0, given.length)
+    const isInnerBatch = (message.sysFlag & SysFlag.INNER_BATCH) !== 0
+    const namesLmqs = enableLmq && scan.has(ScannedProperty.INNER_MULTI_DISPATCH) && allowsLmq(message.topic)
+    if (!isInnerBatch && !namesLmqs && !scan.has(ScannedProperty['__CRC32#']))
+      return { properties: crc ? withRoomForCrc(given) : given, count: 1, lmqPlaces: [], crc }
+    const properties = decodeProperties(Buffer.from(given).toString())
     // Only the store's own checksum may stand there.
     let changed = properties.delete(PropertyName.CRC32)
     let count = 1
-    if (message.sysFlag & SysFlag.INNER_BATCH) {
+    if (isInnerBatch) {
       count = Number(properties.get(PropertyName.INNER_NUM))
       if (!(Number.isInteger(count) && count > 0 && count <= MAX_BATCH_COUNT))
         return illegal(
@@ -92,15 +101,13 @@ export class RecordExtender {
       changed = true
     }
     let lmqPlaces: RecordExtension['lmqPlaces'] = []
-    if (enableLmq && allowsLmq(message.topic) && properties.get(PropertyName.INNER_MULTI_DISPATCH)?.trim()) {
+    if (namesLmqs && properties.get(PropertyName.INNER_MULTI_DISPATCH)?.trim()) {
       const places = this.placesOf(properties)
       if ('reason' in places) return places
       lmqPlaces = places
       changed = true
     }
-    const own = changed
-      ? Buffer.from(encodeProperties(properties))
-      : message.properties.subarray(message.propertiesStart, message.propertiesEnd)
+    const own = changed ? Buffer.from(encodeProperties(properties)) : given
     return { properties: crc ? withRoomForCrc(own) : own, count, lmqPlaces, crc }
   }
 
