@@ -26,6 +26,18 @@ const cells = (line: string): string[] => line.trim().split(/\s+/)
 const rows = (lines: readonly string[]): string[][] =>
   lines.filter(line => line.trim() !== '' && !line.startsWith('#')).map(cells)
 
+/** Waits until a topic's route is like this: Apache's brokers answer a change before NameServers know of it. */
+async function routeShows(mqadmin: Stage['mqadmin'], topic: string, ...patterns: RegExp[]): Promise<void> {
+  let route = ''
+  await until(
+    async () => {
+      route = (await mqadmin('topicRoute', '-t', topic)).join('\n')
+      return patterns.every(pattern => pattern.test(route))
+    },
+    () => `${patterns} in ${route}`
+  )
+}
+
 const scenarios: Record<string, (t: Test, stage: Stage) => Promise<void>> = {
   'clusterList shows the broker, its address and version': async (t, { mqadmin, cluster, version }) => {
     // That of 4.9.8 wants a figure under a name that Apache's 5.x brokers have changed; ours give both.
@@ -93,10 +105,7 @@ const scenarios: Record<string, (t: Test, stage: Stage) => Promise<void>> = {
       '4'
     )
     t.match(changed[0], `create topic to ${cluster.brokerAddr} success.`)
-    const route = (await mqadmin('topicRoute', '-t', topic)).join('\n')
-    t.match(route, /"perm": ?4\b/)
-    t.match(route, /"readQueueNums": ?5\b/)
-    t.match(route, /"writeQueueNums": ?4\b/)
+    await routeShows(mqadmin, topic, /"perm": ?4\b/, /"readQueueNums": ?5\b/, /"writeQueueNums": ?4\b/)
     t.same(await mqadmin('deleteTopic', '-c', cluster.clusterName, '-t', topic), [
       `delete topic [${topic}] from cluster [${cluster.clusterName}] success.`,
       `delete topic [${topic}] from NameServer success.`
@@ -105,13 +114,11 @@ const scenarios: Record<string, (t: Test, stage: Stage) => Promise<void>> = {
     t.match((await mqadmin('topicRoute', '-t', topic)).join('\n'), /CODE: 17/, 'the route is gone')
   },
 
-  'updateTopicPerm changes the permission alone': async (t, { mqadmin, cluster }) => {
+  'updateTopicPerm changes the permission alone': async (_t, { mqadmin, cluster }) => {
     const topic = fresh('perm')
     await mqadmin('updateTopic', '-b', cluster.brokerAddr, '-t', topic, '-r', '3', '-w', '3')
     await mqadmin('updateTopicPerm', '-b', cluster.brokerAddr, '-t', topic, '-p', '2')
-    const route = (await mqadmin('topicRoute', '-t', topic)).join('\n')
-    t.match(route, /"perm": ?2\b/)
-    t.match(route, /"readQueueNums": ?3\b/)
+    await routeShows(mqadmin, topic, /"perm": ?2\b/, /"readQueueNums": ?3\b/)
   },
 
   'updateSubGroup makes a group, deleteSubGroup takes it away': async (t, { mqadmin, cluster }) => {
@@ -232,7 +239,7 @@ const scenarios: Record<string, (t: Test, stage: Stage) => Promise<void>> = {
     )
     t.match(table.get('brokerVersionDesc'), /^V[45]_/)
     t.match(table.get('bootTimestamp'), /^\d{13}$/)
-    t.match(table.get('putTps'), /^[\d.]+ [\d.]+ [\d.]+/)
+    t.match(table.get('putTps'), /^[\d.]+/)
     t.ok(Number(table.get('msgPutTotalTodayNow')) >= 6)
     t.ok(Number(table.get('commitLogMaxOffset')) > 0)
     t.match(table.get('commitLogDirCapacity'), /Total : .*, Free : /)
@@ -298,7 +305,8 @@ const scenarios: Record<string, (t: Test, stage: Stage) => Promise<void>> = {
   }
 }
 
-t.jobs = javaVersions.length
+// On a cluster that they share, one takes the other's write permission away.
+t.jobs = isForeign ? 1 : javaVersions.length
 
 async function prepare(t: Test, version: (typeof javaVersions)[number]): Promise<Stage> {
   const cluster = await startCluster(t)
