@@ -298,6 +298,8 @@ export class Broker {
   async handOver(): Promise<void> {
     const { options, stats } = this
     if (this.stopping || !this.registered || this.nameServers.addresses.length === 0) return
+    // Another one takes over as soon as this one has ended.
+    if (this.failover !== null) return
     this.registered = false
     await this.nameServers.unregisterAll()
     if (this.slave !== null) return

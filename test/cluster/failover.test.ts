@@ -135,7 +135,7 @@ function logOf(dir: string): Map<string, Buffer> {
 }
 
 t.test(
-  'a master that is killed or stands still is replaced; nothing acknowledged is lost, and it comes back',
+  'a master that is killed, stands still or is stopped is replaced; nothing acknowledged is lost, and it comes back',
   {
     skip
   },
@@ -161,7 +161,9 @@ t.test(
     await set.whole()
     await producers.more('messages are acknowledged at the end')
     const retries = await producers.stop()
-    t.comment(`failover in ms: ${times.join(', ')}; ${producers.acknowledged.length} messages, ${retries} retries`)
+    t.comment(
+      `failover in ms after SIGKILL, SIGSTOP, SIGTERM: ${times.join(', ')}; ${producers.acknowledged.length} messages, ${retries} retries`
+    )
 
     const master = (await set.master())!
     const stored = await readAll(set.open(master))
