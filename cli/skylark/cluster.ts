@@ -62,6 +62,7 @@ export function planCluster({ names, masters, slaves, dir, basePort }: ClusterOp
             brokerName: masterName(i),
             brokerId: String(j + 1),
             brokerRole: 'SLAVE',
+            slaveReadEnable: 'true',
             namesrvAddr
           })
         )
