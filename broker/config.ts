@@ -14,6 +14,7 @@ const ADDRESSES = {
   pattern: /^(\s*[^\s;]+:\d{1,5}\s*(;|$))*\s*$/,
   text: 'addresses as host:port, separated by ;'
 }
+const ADDRESS = { pattern: /^\s*[^\s;]+:\d{1,5}\s*$/, text: 'an address as host:port' }
 const LEVELS = {
   pattern: /^\s*\d+[smhd](\s+\d+[smhd])*\s*$/,
   text: 'numbers with s, m, h or d, separated by blanks'
@@ -190,6 +191,62 @@ export const brokerSettings = {
     default: null,
     option: 'brokerConfigPath',
     note: 'The file that updateBrokerConfig changes. Without it: the file that was read at the start.'
+  },
+
+  // Replication.
+  slaveReadEnable: {
+    default: false,
+    option: 'slaveReadEnable',
+    dynamic: true,
+    note: 'Whether a slave serves consumers, and a master sends those that are far behind to it.'
+  },
+  inSyncReplicas: {
+    default: 1,
+    option: 'inSyncReplicas',
+    range: POSITIVE,
+    note: 'How many brokers, the master included, hold a message before a SYNC_MASTER acknowledges it.'
+  },
+  minInSyncReplicas: {
+    default: 1,
+    option: 'minInSyncReplicas',
+    range: POSITIVE,
+    note: 'With fewer brokers in sync, the master included, a SYNC_MASTER refuses messages.'
+  },
+  allAckInSyncStateSet: {
+    default: false,
+    option: 'allAckInSyncStateSet',
+    note: 'Whether all replicas in sync must hold a message.'
+  },
+  haMaxTimeSlaveNotCatchup: {
+    default: 15_000,
+    option: 'haMaxTimeSlaveNotCatchupMs',
+    range: POSITIVE,
+    note: 'A replica that has not caught up for so long is not in sync, in ms.'
+  },
+  slaveTimeout: {
+    default: 3000,
+    option: 'store.slaveTimeoutMs',
+    range: POSITIVE,
+    note: 'How long a send waits for replicas, in ms.'
+  },
+  haMasterAddress: {
+    default: null,
+    option: 'masterAddress',
+    form: ADDRESS,
+    note: "On a slave: its master's host:port, the port that clients use. Without it: what the NameServers name."
+  },
+  haFlowControlEnable: {
+    default: false,
+    option: 'haFlowControlEnable',
+    dynamic: true,
+    note: 'Whether replicas get no more than maxHaTransferByteInSecond.'
+  },
+  maxHaTransferByteInSecond: {
+    default: 104_857_600,
+    option: 'maxHaTransferBytesPerSecond',
+    range: POSITIVE,
+    dynamic: true,
+    note: 'How many bytes a second a replica gets at most, with haFlowControlEnable.'
   },
 
   // How it serves.

@@ -44,7 +44,9 @@ export interface BrokerOptions {
   etcdEndpoints: string
   /** How long etcd keeps a master that is not heard of, at least 2000; it stops by itself after half of it. Default: 2,000. */
   failoverLeaseMs: number
-  /** How many bytes a second a replica that lags gets at most. Default: 100 MiB. */
+  /** Whether replicas get at most so many bytes a second as maxHaTransferBytesPerSecond says. Default: false. */
+  haFlowControlEnable: boolean
+  /** How many bytes a second a replica gets at most, with haFlowControlEnable. Default: 100 MiB. */
   maxHaTransferBytesPerSecond: number
   /** What all topics allow here: 4 read, 2 write. Default: 6. */
   brokerPermission: number
@@ -121,6 +123,7 @@ export const brokerDefaults: Readonly<Omit<BrokerOptions, 'storePathRootDir' | '
   haMaxTimeSlaveNotCatchupMs: 15_000,
   etcdEndpoints: '',
   failoverLeaseMs: 2000,
+  haFlowControlEnable: false,
   maxHaTransferBytesPerSecond: 100 * 1024 * 1024,
   brokerPermission: 6,
   defaultTopicQueueNums: 8,

@@ -1,9 +1,12 @@
 import {
+  BLANK_BYTES,
   Interner,
   javaHashCodeOfBytes,
   PropertyScan,
+  RECORD_HEAD,
   RecordCheck,
   RecordCursor,
+  RecordMagic,
   SCHEDULE_TOPIC,
   ScannedProperty,
   SysFlag
@@ -146,13 +149,28 @@ export class Reput implements LogFollower {
         const validEnd = await scanner.scan(this.offset, end, this.listener)
         if (this.segments.at(validEnd - 1) === undefined) break
         this.offset = validEnd
-        if (validEnd < end) this.skip(validEnd, end)
+        if (validEnd >= end) continue
+        if (!this.isPart(validEnd, end)) this.skip(validEnd, end)
+        else if (this.end === end) break
       } catch (error) {
         this.stall(error)
         break
       }
     }
     this.reading = false
+  }
+
+  /** Whether a record begins here that ends behind `end`: where replicas are, the log may be followed up to its middle. */
+  private isPart(from: number, end: number): boolean {
+    const segment = this.segments.at(from)
+    if (segment === undefined || segment.endOffset - from < BLANK_BYTES) return false
+    if (end - from < BLANK_BYTES) return true
+    const head = Buffer.alloc(BLANK_BYTES)
+    segment.read(head, from - segment.startOffset)
+    const size = head.readInt32BE(0)
+    const magic = head.readInt32BE(RECORD_HEAD.at.magic)
+    const isRecord = magic === RecordMagic.V1 || magic === RecordMagic.V2
+    return isRecord && size > end - from && from + size <= segment.endOffset
   }
 
   private readonly listener: ScanListener = {

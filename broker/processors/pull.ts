@@ -202,8 +202,13 @@ export class PullProcessor {
 
   private answer(pull: Pull, result: GetResult, mayHold: boolean): void {
     const { connection, header, request } = pull
-    const code = codeOf(result.status, header.queueOffset)
-    const { stats } = this.broker
+    const { stats, options } = this.broker
+    const wanted = codeOf(result.status, header.queueOffset)
+    // A slave may not know yet what its master has: it never tells a consumer to go back.
+    const code =
+      wanted === ResponseCode.PULL_OFFSET_MOVED && options.brokerRole === 'SLAVE' && result.status !== 'OFFSET_RESET'
+        ? ResponseCode.PULL_RETRY_IMMEDIATELY
+        : wanted
     if (code === ResponseCode.PULL_NOT_FOUND && mayHold && header.sysFlag & PullFlag.SUSPEND) {
       this.hold(pull)
       return
@@ -212,7 +217,7 @@ export class PullProcessor {
       code,
       result.status,
       PullMessageResponseHeader.encode({
-        suggestWhichBrokerId: pull.group.brokerId,
+        suggestWhichBrokerId: this.suggested(pull, result),
         nextBeginOffset: result.nextBeginOffset,
         minOffset: result.minOffset,
         maxOffset: result.maxOffset,
@@ -237,6 +242,16 @@ export class PullProcessor {
       pos += end - start
     }
     out.pos = pos
+  }
+
+  /** The broker to ask next: a slave when the reader is far behind. PullMessageProcessor#composeResponseHeader */
+  private suggested({ header, group }: Pull, { status, nextBeginOffset }: GetResult): number {
+    const { options, store } = this.broker
+    if (!options.slaveReadEnable) return 0
+    if (status !== 'FOUND') return group.brokerId
+    const last = store.unitAt(header.topic, header.queueId, nextBeginOffset - 1)
+    const isFarBehind = last !== null && !store.isInMemory(last.physicalOffset)
+    return isFarBehind ? group.whichBrokerWhenConsumeSlowly : group.brokerId
   }
 
   private hold(pull: Pull): void {

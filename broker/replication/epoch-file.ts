@@ -25,6 +25,11 @@ export class EpochFile {
     await this.save()
   }
 
+  /** Forgets epochs of which no byte is left: a crash may lose the end of a log, not of this file. */
+  async fit(logEnd: number): Promise<void> {
+    if ((this.history.epochs.at(-1)?.startOffset ?? -1) >= logEnd) await this.truncate(logEnd)
+  }
+
   /** The log ends at `offset` now. */
   async truncate(offset: number): Promise<void> {
     this.history.truncate(offset)

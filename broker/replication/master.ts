@@ -1,3 +1,4 @@
+import { randomInt } from 'node:crypto'
 import {
   type Connection,
   formatBody,
@@ -21,6 +22,12 @@ const MAX_BODY_BYTES = 8 * 1024 * 1024
 const MAX_WAIT_MS = 5000
 /** How often replicas that fell behind are noticed while nothing is written. */
 const CHECK_MS = 1000
+
+/** What a replica tells of its log. */
+interface ReplicaBody {
+  epochs?: Epoch[]
+  fileSizeBytes?: number
+}
 
 /** A request that found nothing new and waits for it. */
 interface Held {
@@ -65,6 +72,10 @@ export class ReplicationMaster {
     const { history } = this.epochs
     // Seconds since 1970: masters that know nothing of each other do not take the same number.
     const epoch = this.electedFor ?? Math.max(history.last + 1, Math.floor(clock.now() / 1000))
+    await this.epochs.fit(store.maxPhysicalOffset)
+    // What was written before there were epochs is this log's own: replicas that copied some of it need not begin anew.
+    if (this.electedFor === null && history.last === 0 && store.maxPhysicalOffset > store.minPhysicalOffset)
+      await this.epochs.begin(randomInt(1, 1_000_000_000), store.minPhysicalOffset)
     await this.epochs.begin(epoch, store.maxPhysicalOffset)
     dispatcher.register(RequestCode.JOIN_MASTER, (request, connection) => this.join(request, connection))
     dispatcher.register(RequestCode.REPLICATE, (request, connection) => this.replicate(request, connection))
@@ -87,16 +98,27 @@ export class ReplicationMaster {
         ResponseCode.ILLEGAL_OPERATION,
         `${clusterName}/${brokerName} with id ${brokerId} is no replica of ${options.brokerClusterName}/${options.brokerName}`
       )
-    const theirs = new EpochHistory(
-      request.body === null ? [] : ((parseBody(request.body) as { epochs?: Epoch[] } | null)?.epochs ?? [])
-    )
+    const body = (request.body === null ? null : parseBody(request.body)) as ReplicaBody | null
+    const theirs = new EpochHistory(body?.epochs ?? [])
     const { history } = this.epochs
+    if (theirs.last > history.last)
+      return response(
+        ResponseCode.ILLEGAL_OPERATION,
+        `the replica's log was written by a later master (epoch ${theirs.last}) than this one (epoch ${history.last})`
+      )
+    const { mappedFileSizeCommitLogBytes: fileSizeBytes } = store.options
+    if (body?.fileSizeBytes !== undefined && body.fileSizeBytes !== fileSizeBytes)
+      return response(
+        ResponseCode.ILLEGAL_OPERATION,
+        `the replica's mappedFileSizeCommitLog is ${body.fileSizeBytes}, this broker's ${fileSizeBytes}`
+      )
     const common = theirs.commonEnd(maxOffset, history, store.maxPhysicalOffset)
     // A log without epochs in common is taken up again from this one's beginning; so is one that ends before it.
     const startOffset = maxOffset > 0 && common >= store.minPhysicalOffset ? common : store.minPhysicalOffset
     const before = connection.state.get(REPLICA) as Replica | undefined
     if (before !== undefined) this.replicas.leave(before)
-    const replica = this.replicas.join(brokerId, address, startOffset, clock.now())
+    // What it holds, and has flushed if it must, its first request says.
+    const replica = this.replicas.join(brokerId, address, 0, clock.now())
     connection.state.set(REPLICA, replica)
     connection.onClose(() => {
       this.replicas.leave(replica)
@@ -124,9 +146,14 @@ export class ReplicationMaster {
         ResponseCode.ILLEGAL_OPERATION,
         `offset ${offset}, acknowledging ${ackOffset}, lies outside the log, which holds ${minPhysicalOffset} to ${maxPhysicalOffset}`
       )
+    if (replica.isWaiting)
+      return response(ResponseCode.ILLEGAL_OPERATION, `another request of broker ${brokerId} is not answered yet`)
+    replica.isWaiting = true
     this.replicas.acknowledge(replica, ackOffset, maxPhysicalOffset, clock.now())
     this.update()
-    const answer = () =>
+    const answer = () => {
+      replica.isWaiting = false
+      if (connection.closed || this.closed) return
       void this.answer(offset, Math.min(maxBytes, MAX_BODY_BYTES)).then(
         command => {
           this.replicas.sent(replica, command.body?.length ?? 0, clock.now())
@@ -134,7 +161,10 @@ export class ReplicationMaster {
         },
         error => connection.reply(request, response(ResponseCode.SYSTEM_ERROR, (error as Error).message))
       )
-    const waitForRateMs = this.replicas.waitMs(replica, options.maxHaTransferBytesPerSecond, clock.now())
+    }
+    const waitForRateMs = options.haFlowControlEnable
+      ? this.replicas.waitMs(replica, options.maxHaTransferBytesPerSecond, clock.now())
+      : 0
     if (waitForRateMs > 0) setTimeout(answer, waitForRateMs).unref()
     else if (offset < maxPhysicalOffset) answer()
     else this.hold(answer, Math.min(Math.max(waitMs, 0), MAX_WAIT_MS))

@@ -6,6 +6,11 @@ export interface Replica {
   ackOffset: number
   /** When it last held all that there was, ms. */
   caughtUpMs: number
+  /** When it asked last, ms, and where the log ended then. */
+  askedMs: number
+  askedEnd: number
+  /** Whether a request of it is not answered yet. */
+  isWaiting: boolean
   /** Bytes that it got since `sentSinceMs`. */
   sentBytes: number
   sentSinceMs: number
@@ -53,6 +58,9 @@ export class ReplicaSet {
       address,
       ackOffset,
       caughtUpMs: nowMs - this.rules.maxLagMs,
+      askedMs: nowMs,
+      askedEnd: Number.POSITIVE_INFINITY,
+      isWaiting: false,
       sentBytes: 0,
       sentSinceMs: nowMs,
       bytesPerSecond: 0
@@ -70,6 +78,10 @@ export class ReplicaSet {
   acknowledge(replica: Replica, offset: number, maxOffset: number, nowMs: number): void {
     if (offset > replica.ackOffset) replica.ackOffset = offset
     if (offset >= maxOffset) replica.caughtUpMs = nowMs
+    // Under load the log is never at rest: it had all that there was when it asked before.
+    else if (offset >= replica.askedEnd) replica.caughtUpMs = Math.max(replica.caughtUpMs, replica.askedMs)
+    replica.askedEnd = maxOffset
+    replica.askedMs = nowMs
   }
 
   /** It got so many bytes. */

@@ -10,7 +10,8 @@ import {
   ReplicateResponseHeader,
   RequestCode,
   ResponseCode,
-  request
+  request,
+  response
 } from '../../net/index.ts'
 import type { Broker } from '../broker.ts'
 import type { EpochFile } from './epoch-file.ts'
@@ -61,6 +62,9 @@ export class ReplicationSlave {
   start(): void {
     // Consumers see what the master calls confirmed, and nothing before it says so.
     this.broker.store.replicated(this.broker.store.confirmOffset)
+    this.broker.dispatcher.register(RequestCode.JOIN_MASTER, () =>
+      response(ResponseCode.ILLEGAL_OPERATION, 'this broker is a slave itself')
+    )
     this.running = this.follow()
   }
 
@@ -85,7 +89,7 @@ export class ReplicationSlave {
   private async followMaster(address: string): Promise<void> {
     const { broker, epochs } = this
     let offset = await this.join(address)
-    let ackOffset = offset
+    let ackOffset = this.held(offset)
     this.status.masterAddress = address
     broker.log.info({ master: address, offset }, 'replication runs')
     while (!this.stopped) {
@@ -113,11 +117,17 @@ export class ReplicationSlave {
         offset += bytes.length
         this.count(bytes.length)
         if (broker.store.options.flushDiskType === 'SYNC_FLUSH') await broker.store.flush()
-        ackOffset = offset
+        ackOffset = this.held(offset)
       }
       broker.store.replicated(Math.min(header.confirmOffset, offset))
       this.syncMetadata(address, header.versions)
     }
+  }
+
+  /** Up to where it may say that it holds the log: under SYNC_FLUSH, what is flushed. */
+  private held(offset: number): number {
+    const { options, flushedOffset } = this.broker.store
+    return options.flushDiskType === 'SYNC_FLUSH' ? Math.min(offset, flushedOffset) : offset
   }
 
   private count(bytes: number): void {
@@ -136,6 +146,7 @@ export class ReplicationSlave {
     const { broker, epochs } = this
     const { options } = broker
     const { store } = broker
+    await epochs.fit(store.maxPhysicalOffset)
     const answer = await this.ask(
       address,
       request(
@@ -147,7 +158,10 @@ export class ReplicationSlave {
           address: broker.address,
           maxOffset: store.maxPhysicalOffset
         }),
-        formatBody({ epochs: epochs.history.epochs })
+        formatBody({
+          epochs: epochs.history.epochs,
+          fileSizeBytes: store.options.mappedFileSizeCommitLogBytes
+        })
       )
     )
     const { startOffset, minOffset } = JoinMasterResponseHeader.decode(answer.extFields)

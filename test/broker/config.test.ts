@@ -173,7 +173,8 @@ t.test('a value that is not allowed stops the start, and says where, what, and w
     ['deleteWhen=24', 'hours of the day from 0 to 23, separated by ;'],
     ['diskMaxUsedSpaceRatio=101', 'a whole number from 0 to 100'],
     ['authenticationEnabled=true', 'false: access control is not built yet'],
-    ['inSyncReplicas=2', '1: replication to slaves is not built yet, and a promise of replicas must hold'],
+    ['inSyncReplicas=0', 'a whole number from 1 to 2147483647'],
+    ['haMasterAddress=master', 'an address as host:port'],
     ['storeType=defaultRocksDB', 'default: queues and configuration are kept in files, as RocketMQ does by default'],
     ['sendMessageThreadPoolNums=many', 'a whole number from 0 to 2147483647']
   ]
@@ -329,4 +330,35 @@ t.test('topics are no longer created by sends once that is switched off', async 
   await open.ask(RequestCode.UPDATE_BROKER_CONFIG, null, 'autoCreateTopicEnable=false')
   t.equal((await send('second')).code, ResponseCode.TOPIC_NOT_EXIST)
   t.equal((await send('first')).code, ResponseCode.SUCCESS)
+})
+
+t.test('the keys of replication act', async t => {
+  const { options, warnings } = readBrokerConfig(
+    configFile(
+      t,
+      'brokerRole=SLAVE',
+      'brokerId=2',
+      'slaveReadEnable=true',
+      'haMasterAddress=10.0.0.1:10911',
+      'inSyncReplicas=2',
+      'minInSyncReplicas=2',
+      'allAckInSyncStateSet=true',
+      'haMaxTimeSlaveNotCatchup=9000',
+      'slaveTimeout=700',
+      'haFlowControlEnable=true',
+      'maxHaTransferByteInSecond=1000'
+    )
+  )
+  t.same(warnings, [])
+  t.match(options, {
+    slaveReadEnable: true,
+    masterAddress: '10.0.0.1:10911',
+    inSyncReplicas: 2,
+    minInSyncReplicas: 2,
+    allAckInSyncStateSet: true,
+    haMaxTimeSlaveNotCatchupMs: 9000,
+    haFlowControlEnable: true,
+    maxHaTransferBytesPerSecond: 1000,
+    store: { slaveTimeoutMs: 700 }
+  })
 })

@@ -1,9 +1,12 @@
-import { readdirSync, readFileSync } from 'node:fs'
+import { readdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import type { BrokerOptions } from '../../broker/index.ts'
+import { EpochFile } from '../../broker/replication/epoch-file.ts'
+import { ReplicaSet } from '../../broker/replication/replica-set.ts'
+import { realFiles } from '../../engine/index.ts'
 import { NameServer } from '../../namesrv/index.ts'
-import { RequestCode, ResponseCode } from '../../net/index.ts'
+import { formatBody, RequestCode, ResponseCode } from '../../net/index.ts'
 import { type OpenBroker, openBroker, temporaryDirectory, until } from '../support/broker.ts'
 import { bodiesOf, pull, send, sendAll, sendEach } from '../support/messages.ts'
 
@@ -204,4 +207,86 @@ t.test('a slave whose log the master has deleted long ago starts anew', async t 
     () => b.open.broker.store.maxQueueOffset('orders', 0) === store.maxQueueOffset('orders', 0)
   )
   t.equal(b.open.broker.store.minQueueOffset('orders', 0), store.minQueueOffset('orders', 0))
+})
+
+t.test('a record that comes in two answers is served whole', async t => {
+  const store = { mappedFileSizeCommitLogBytes: 32 * 1024 * 1024 }
+  const master = await node(t, 'ASYNC_MASTER', temporaryDirectory(t), { store })
+  await sendEach(
+    master.open,
+    Array.from({ length: 300 }, (_, i) => `${i} ${'x'.repeat(40_000)}`)
+  )
+  t.ok(end(master) > 2 * 4 * 1024 * 1024, 'more than two answers hold')
+  const slave = await node(t, 'SLAVE', temporaryDirectory(t), { masterAddress: master.open.broker.address, store })
+  await caughtUp(master, slave)
+  await until('all can be pulled', () => slave.open.broker.store.maxQueueOffset('orders', 0) === 300)
+  t.equal(slave.open.broker.store.statistics.damagedBytes, 0)
+})
+
+t.test('a replica that follows a log which is never at rest is in sync', async t => {
+  const rules = { isSync: true, inSyncReplicas: 2, minInSyncReplicas: 2, allAckInSyncStateSet: false, maxLagMs: 100 }
+  const set = new ReplicaSet(rules, 0)
+  const replica = set.join(1, 'x:1', 0, 0)
+  t.match(set.refusal(0), /minInSyncReplicas/)
+  for (let nowMs = 0; nowMs <= 1000; nowMs += 10) set.acknowledge(replica, nowMs, nowMs + 10, nowMs)
+  t.equal(set.refusal(1000), null)
+  for (let nowMs = 1010; nowMs <= 1200; nowMs += 10) set.acknowledge(replica, 1000, nowMs + 10, nowMs)
+  t.match(set.refusal(1200), /minInSyncReplicas/, 'one that stands still is not')
+})
+
+t.test('a master refuses a replica of a later master, and one whose files have another size', async t => {
+  const { open } = await node(t, 'ASYNC_MASTER', temporaryDirectory(t), {})
+  const join = { clusterName: 'DefaultCluster', brokerName: 'broker-a', brokerId: '1', address: 'x:1', maxOffset: '9' }
+  const later = formatBody({ epochs: [{ epoch: 9_000_000_000, startOffset: 0 }] })
+  t.match(await open.ask(RequestCode.JOIN_MASTER, join, later), {
+    code: ResponseCode.ILLEGAL_OPERATION,
+    remark: /written by a later master/
+  })
+  t.match(await open.ask(RequestCode.JOIN_MASTER, join, formatBody({ epochs: [], fileSizeBytes: 1 })), {
+    code: ResponseCode.ILLEGAL_OPERATION,
+    remark: /mappedFileSizeCommitLog is 1/
+  })
+})
+
+t.test('a slave does not serve as a master, and sends nobody back', async t => {
+  const namesrvAddr = await nameServer(t)
+  const master = await node(t, 'ASYNC_MASTER', temporaryDirectory(t), { namesrvAddr, slaveReadEnable: true })
+  const slave = await node(t, 'SLAVE', temporaryDirectory(t), { namesrvAddr })
+  const join = { clusterName: 'DefaultCluster', brokerName: 'broker-a', brokerId: '2', address: 'x:1', maxOffset: '0' }
+  t.match(await slave.open.ask(RequestCode.JOIN_MASTER, join), {
+    code: ResponseCode.ILLEGAL_OPERATION,
+    remark: /slave itself/
+  })
+  await sendEach(master.open, ['one'])
+  await until('it is there', () => slave.open.broker.store.maxQueueOffset('orders', 0) === 1)
+  await until('its topic too', () => slave.open.broker.topics.get('orders') !== undefined)
+  t.equal((await pull(slave.open, { topic: 'orders', offset: 7 })).code, ResponseCode.PULL_RETRY_IMMEDIATELY)
+  t.equal((await pull(master.open, { topic: 'orders', offset: 7 })).code, ResponseCode.PULL_OFFSET_MOVED)
+})
+
+t.test('a log from before there were epochs is not fetched twice', async t => {
+  const dir = temporaryDirectory(t)
+  let master = await node(t, 'ASYNC_MASTER', dir, {})
+  await sendEach(master.open, ['old'])
+  await master.open.broker.close()
+  for (const name of ['epochFileCheckpoint', 'epochFileCheckpoint.bak']) rmSync(join(dir, name), { force: true })
+  master = await node(t, 'ASYNC_MASTER', dir, {})
+  const slaveDir = temporaryDirectory(t)
+  let slave = await node(t, 'SLAVE', slaveDir, { masterAddress: master.open.broker.address })
+  await caughtUp(master, slave)
+  await slave.open.broker.close()
+  const answer = await master.open.ask(
+    RequestCode.JOIN_MASTER,
+    {
+      clusterName: 'DefaultCluster',
+      brokerName: 'broker-a',
+      brokerId: '1',
+      address: 'x:1',
+      maxOffset: `${end(master)}`
+    },
+    formatBody({ epochs: EpochFile.load(realFiles, slaveDir).history.epochs })
+  )
+  t.equal(answer.extFields?.startOffset, String(end(master)))
+  slave = await node(t, 'SLAVE', slaveDir, { masterAddress: master.open.broker.address })
+  await caughtUp(master, slave)
 })
