@@ -156,6 +156,24 @@ export function registerStatisticsRequests(broker: Broker): void {
     return response(ResponseCode.SUCCESS, null, null, body)
   })
 
+  // AdminBrokerProcessor#getBrokerEpochCache: the last epoch goes on, so far to the log's end
+  dispatcher.register(RequestCode.GET_BROKER_EPOCH_CACHE, () => {
+    const { brokerClusterName: clusterName, brokerName, brokerId } = broker.options
+    const { maxPhysicalOffset: maxOffset } = broker.store
+    const epochs = (broker.master ?? broker.slave)?.epochs.history.epochs ?? []
+    const epochList = epochs.map(({ epoch, startOffset }, i) => ({
+      endOffset: epochs[i + 1]?.startOffset ?? maxOffset,
+      epoch,
+      startOffset
+    }))
+    return response(
+      ResponseCode.SUCCESS,
+      null,
+      null,
+      formatBody({ brokerId, brokerName, clusterName, epochList, maxOffset })
+    )
+  })
+
   // AdminBrokerProcessor#deleteExpiredCommitLog: the next clean-ups do it
   dispatcher.register(RequestCode.DELETE_EXPIRED_COMMITLOG, () => {
     broker.store.requestCleanUp()

@@ -42,7 +42,7 @@ interface Held {
 export class ReplicationMaster {
   readonly replicas: ReplicaSet
   private readonly broker: Broker
-  private readonly epochs: EpochFile
+  readonly epochs: EpochFile
   private readonly held = new Set<Held>()
   private readonly electedFor: number | null
   private wakeQueued = false

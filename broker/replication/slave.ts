@@ -44,7 +44,7 @@ export class ReplicationSlave {
     bytesPerSecond: 0
   }
   private readonly broker: Broker
-  private readonly epochs: EpochFile
+  readonly epochs: EpochFile
   private readonly client: RemotingClient
   private running: Promise<void> | null = null
   private stopped = false

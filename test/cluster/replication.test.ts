@@ -6,7 +6,7 @@ import { EpochFile } from '../../broker/replication/epoch-file.ts'
 import { ReplicaSet } from '../../broker/replication/replica-set.ts'
 import { realFiles } from '../../engine/index.ts'
 import { NameServer } from '../../namesrv/index.ts'
-import { formatBody, RequestCode, ResponseCode } from '../../net/index.ts'
+import { formatBody, parseBody, RequestCode, ResponseCode } from '../../net/index.ts'
 import { type OpenBroker, openBroker, temporaryDirectory, until } from '../support/broker.ts'
 import { bodiesOf, pull, send, sendAll, sendEach } from '../support/messages.ts'
 
@@ -171,6 +171,12 @@ t.test('a master that returns after another took over cuts off what was never re
   t.equal(bodies[499], 'shared 499')
   t.equal(bodies[500], 'new 0')
   t.equal(bodies[699], 'new 199')
+  const epochsOf = async ({ open }: Node) =>
+    parseBody((await open.ask(RequestCode.GET_BROKER_EPOCH_CACHE)).body!) as Record<string, unknown>
+  const epochs = await epochsOf(b)
+  t.match(epochs, { clusterName: 'DefaultCluster', brokerName: 'broker-a', brokerId: 0, maxOffset: end(b) })
+  t.match(epochs.epochList, [{ startOffset: 0 }, { endOffset: end(b) }])
+  t.same((await epochsOf(a)).epochList, epochs.epochList, 'a slave tells the same')
   await a.open.broker.close()
   await b.open.broker.close()
   sameLogs(t, a, b)
