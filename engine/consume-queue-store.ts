@@ -30,7 +30,7 @@ interface QueueFiles {
   log: Log
 }
 
-const FLUSHES_AT_ONCE = 32
+const FLUSHES_AT_ONCE = 8
 
 /** All queues of a store, by topic and queue id. ConsumeQueueStore */
 export class ConsumeQueueStore {

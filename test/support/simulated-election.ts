@@ -193,6 +193,7 @@ class Node implements Member {
   /** Changes with whom it follows; answers of before are ignored. */
   private attempt = 0
   private joined: Replica | null = null
+  private life = 0
   private readonly world: SimulatedSet
 
   constructor(world: SimulatedSet, id: number, rate: number) {
@@ -208,7 +209,7 @@ class Node implements Member {
   }
 
   start(): void {
-    this.election = new Election(this, this.client, this.clock, {
+    this.election = new Election(this.inThisLife(), this.client, this.clock, {
       prefix: PREFIX,
       ttlMs: TTL_MS,
       candidacyMs: CANDIDACY_MS,
@@ -223,11 +224,31 @@ class Node implements Member {
   /** The process is killed; what is written stays. */
   kill(): void {
     this.clock.kill()
+    this.life++
     this.election = null
     this.replicas = null
     this.master = null
     this.attempt++
     this.joined = null
+  }
+
+  /** This node as the election of one life sees it: what a killed process had begun is never done. */
+  private inThisLife(): Member {
+    const life = ++this.life
+    const alive = () => life === this.life
+    const never = <T>(): Promise<T> => new Promise(() => {})
+    return {
+      id: this.id,
+      address: this.address,
+      stand: () => (alive() ? this.stand() : never()),
+      lead: (epoch, members) => (alive() ? this.lead(epoch, members) : never()),
+      follow: master => (alive() ? this.follow(master) : never()),
+      following: () => (alive() ? this.following() : new Set()),
+      require: members => {
+        if (alive()) this.require(members)
+      },
+      hasAllConfirmed: id => alive() && this.hasAllConfirmed(id)
+    }
   }
 
   async stand(): Promise<Place> {
