@@ -3,8 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import benny from 'benny'
 import { Command } from 'commander'
-import { type MessageStore, openStore, type PutMessage, type PutWaiter } from '../engine/index.ts'
-import { encodeProperties, hostOf } from '../message/index.ts'
+import { type MessageStore, messageOf, openStore, type PutMessage, type PutWaiter } from '../engine/index.ts'
 
 const QUEUES = 8
 const READ_COUNT = 32
@@ -21,28 +20,14 @@ const options = new Command('bench:engine')
 const bodyBytes = Number(options.body)
 const turn = Number(options.turn)
 
-function messageOf(number: number): PutMessage {
-  const body = Buffer.alloc(bodyBytes, 'x')
-  const properties = Buffer.from(
-    encodeProperties({ UNIQ_KEY: `7F0000010A2B18B4AAC2${String(number).padStart(12, '0')}`, TAGS: 'A' })
-  )
-  return {
+function benchMessage(number: number): PutMessage {
+  return messageOf({
     topic: 'bench',
     queueId: number % QUEUES,
-    flag: 0,
-    sysFlag: 0,
-    bornTimestamp: Date.now(),
-    bornHost: hostOf('127.0.0.1', 1),
-    reconsumeTimes: 0,
-    preparedTransactionOffset: 0,
-    body,
-    bodyStart: 0,
-    bodyEnd: body.length,
-    properties,
-    propertiesStart: 0,
-    propertiesEnd: properties.length,
-    waitStored: true
-  }
+    body: Buffer.alloc(bodyBytes, 'x'),
+    tag: 'A',
+    properties: { UNIQ_KEY: `7F0000010A2B18B4AAC2${String(number).padStart(12, '0')}` }
+  })
 }
 
 /** Puts one turn's messages; resolves when all are acknowledged. */
@@ -63,7 +48,7 @@ const dir = mkdtempSync(join(options.folder, 'skylark-engine-'))
 const asynchronous = await openStore(join(dir, 'async'))
 const synchronous = await openStore(join(dir, 'sync'), { flushDiskType: 'SYNC_FLUSH' })
 const filled = await openStore(join(dir, 'filled'))
-const messages = Array.from({ length: turn }, (_, i) => messageOf(i))
+const messages = Array.from({ length: turn }, (_, i) => benchMessage(i))
 const one = messages.slice(0, 1)
 for (let put = 0; put < FILLED; put += turn) await putTurn(filled, messages)
 const end = filled.maxQueueOffset('bench', 0)

@@ -6,8 +6,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { SingleBar } from 'cli-progress'
 import { Command } from 'commander'
-import { openStore, type PutMessage, type PutWaiter } from '../engine/index.ts'
-import { encodeProperties, hostOf } from '../message/index.ts'
+import { messageOf, openStore, type PutWaiter } from '../engine/index.ts'
 
 const GIB = 1024 ** 3
 const BODY_BYTES = 1024
@@ -29,27 +28,13 @@ const options = new Command('bench:recovery')
 /** Puts messages until the log has so many bytes, tells the parent, and goes on until it is killed. */
 async function fill(dir: string, bytes: number): Promise<void> {
   const store = await openStore(dir)
-  const body = Buffer.alloc(BODY_BYTES, 'x')
-  const properties = Buffer.from(
-    encodeProperties({ UNIQ_KEY: '7F0000010A2B18B4AAC2123456789ABC', KEYS: 'order-1', TAGS: 'A' })
-  )
-  const message: PutMessage = {
+  const message = messageOf({
     topic: 'bench',
-    queueId: 0,
-    flag: 0,
-    sysFlag: 0,
-    bornTimestamp: Date.now(),
-    bornHost: hostOf('127.0.0.1', 1),
-    reconsumeTimes: 0,
-    preparedTransactionOffset: 0,
-    body,
-    bodyStart: 0,
-    bodyEnd: body.length,
-    properties,
-    propertiesStart: 0,
-    propertiesEnd: properties.length,
-    waitStored: true
-  }
+    body: Buffer.alloc(BODY_BYTES, 'x'),
+    keys: ['order-1'],
+    tag: 'A',
+    properties: { UNIQ_KEY: '7F0000010A2B18B4AAC2123456789ABC' }
+  })
   let told = false
   for (let n = 0; ; ) {
     await new Promise<void>(resolve => {
