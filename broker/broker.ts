@@ -112,7 +112,7 @@ export class Broker {
     this.offsets = new ConsumerOffsets(this.options, this.files, configDir)
     this.stats = new Statistics(this.options.brokerClusterName, () => this.clock.now())
     this.delay = new DelayService(this)
-    this.caller = new RemotingClient({ log: this.log, language: 0, serializeType: 0 })
+    this.caller = this.newCaller()
     this.sends = new SendProcessor(this)
     this.server = new RemotingServer(this.dispatcher, this.serverOptions)
   }
@@ -225,6 +225,34 @@ export class Broker {
         this.files.remove(join(storePathRootDir, name))
     }
     await this.openStore(cutAt ?? Number.POSITIVE_INFINITY)
+  }
+
+  /** Begins what only a master does. */
+  serveAsMaster(epoch: number): void {
+    // NameServers take the master with the higher one.
+    this.topics.version.stateVersion = epoch
+    this.delay.start()
+  }
+
+  /** Ends what only a master does, and opens the store again, of which then the log's end is a whole record. */
+  async retire(): Promise<void> {
+    this.heldPulls.wakeAll()
+    // Deliveries that wait for replicas hear of the end when the store closes.
+    const delivered = this.delay.close()
+    await this.reopenStore(Number.POSITIVE_INFINITY)
+    await delivered
+    this.delay = new DelayService(this)
+    this.delay.load()
+  }
+
+  /** Tells the NameServers what it is. */
+  announce(): void {
+    void this.nameServers.registerAll()
+  }
+
+  /** Connections to other brokers that end with whoever opened them. */
+  newCaller(): RemotingClient {
+    return new RemotingClient({ log: this.log, language: 0, serializeType: 0 })
   }
 
   /** Where a slave finds its master; null while nobody knows one. */

@@ -1,10 +1,11 @@
 import type { Clock } from '../../engine/index.ts'
 import { type RemotingCommand, RequestCode, ResponseCode, response } from '../../net/index.ts'
-import type { Broker } from '../broker.ts'
-import { DelayService } from '../delay.ts'
+import type { BrokerOptions } from '../options.ts'
 import { EpochFile } from '../replication/epoch-file.ts'
+import type { ReplicationHost } from '../replication/host.ts'
 import { ReplicationMaster } from '../replication/master.ts'
 import { ReplicationSlave } from '../replication/slave.ts'
+import type { Coordinator } from './coordinator.ts'
 import { Election, type MasterInfo, type Member, type Place } from './election.ts'
 import { Etcd } from './etcd.ts'
 
@@ -39,13 +40,31 @@ const monotonic: Clock = {
 /** Clients try again, and ask for the routes. */
 const refused = (remark: string) => response(ResponseCode.SERVICE_NOT_AVAILABLE, remark)
 
+function etcdOf({ etcdEndpoints, failoverLeaseMs }: BrokerOptions): Etcd {
+  const endpoints = etcdEndpoints.split(/[;,\s]+/).filter(each => each !== '')
+  return new Etcd(endpoints, failoverLeaseMs / 4)
+}
+
+/** What failover needs of its broker beside what replication does. */
+export interface FailoverHost extends ReplicationHost {
+  master: ReplicationMaster | null
+  slave: ReplicationSlave | null
+  /** Begins what only a master does. */
+  serveAsMaster(epoch: number): void
+  /** Ends what only a master does, and opens the store again, of which then the log's end is a whole record. */
+  retire(): Promise<void>
+  /** Tells the NameServers what it is. */
+  announce(): void
+}
+
 /** A broker whose role an election decides: it changes between master and slave while it runs. */
 export class Failover implements Member {
   readonly id: number
-  private readonly broker: Broker
+  private readonly broker: FailoverHost
   /** What it is as a master. */
   private readonly role: 'ASYNC_MASTER' | 'SYNC_MASTER'
-  private readonly coordinator: Etcd
+  private readonly coordinator: Coordinator
+  private readonly clock: Clock
   private readonly election: Election
   /** Between two roles: the store may be closed. */
   isSwitching = true
@@ -58,9 +77,9 @@ export class Failover implements Member {
   private lastError = ''
 
   /** Throws RangeError when the broker's options do not name a member. */
-  constructor(broker: Broker) {
+  constructor(broker: FailoverHost, coordinator: Coordinator = etcdOf(broker.options), clock: Clock = monotonic) {
     const { options, log, dispatcher } = broker
-    const { brokerId, brokerRole, brokerClusterName, brokerName, etcdEndpoints, failoverLeaseMs } = options
+    const { brokerId, brokerRole, brokerClusterName, brokerName, failoverLeaseMs } = options
     if (brokerRole === 'SLAVE')
       throw new RangeError(
         'with etcdEndpoints, brokerRole is ASYNC_MASTER or SYNC_MASTER: what the broker is once elected'
@@ -72,9 +91,9 @@ export class Failover implements Member {
     this.broker = broker
     this.id = brokerId
     this.role = brokerRole
-    const endpoints = etcdEndpoints.split(/[;,\s]+/).filter(each => each !== '')
-    this.coordinator = new Etcd(endpoints, failoverLeaseMs / 4)
-    this.election = new Election(this, this.coordinator, monotonic, {
+    this.coordinator = coordinator
+    this.clock = clock
+    this.election = new Election(this, coordinator, clock, {
       prefix: `/skylark/${brokerClusterName}/${brokerName}/`,
       ttlMs: failoverLeaseMs,
       candidacyMs: CANDIDACY_MS,
@@ -145,19 +164,17 @@ export class Failover implements Member {
     broker.options.brokerRole = this.role
     broker.options.brokerId = 0
     this.required = members
-    this.ledAtMs = monotonic.now()
+    this.ledAtMs = this.clock.now()
     const master = new ReplicationMaster(broker, this.loadEpochs(), epoch)
     master.replicas.require(members, broker.store.maxPhysicalOffset)
     broker.master = master
     await master.start()
-    // NameServers take the master with the higher one.
-    broker.topics.version.stateVersion = epoch
     this.isSwitching = false
     this.leads = true
     this.look()
-    broker.delay.start()
+    broker.serveAsMaster(epoch)
     broker.log.info({ epoch, members: [...members], address: broker.address }, 'failover: this broker is the master')
-    void broker.nameServers.registerAll()
+    broker.announce()
   }
 
   async follow(master: MasterInfo | null): Promise<void> {
@@ -173,7 +190,7 @@ export class Failover implements Member {
     broker.slave.start()
     this.isSwitching = false
     broker.log.info({ master: master.address, epoch: master.epoch }, 'failover: this broker follows the master')
-    void broker.nameServers.registerAll()
+    broker.announce()
   }
 
   following(): ReadonlySet<number> {
@@ -183,7 +200,7 @@ export class Failover implements Member {
     this.look()
     const ids = new Set(replicas.inSync(broker.clock.now()).map(({ brokerId }) => brokerId))
     // Those who took part in the election have yet to come.
-    if (monotonic.now() - this.ledAtMs < broker.options.failoverLeaseMs) for (const id of this.required) ids.add(id)
+    if (this.clock.now() - this.ledAtMs < broker.options.failoverLeaseMs) for (const id of this.required) ids.add(id)
     return ids
   }
 
@@ -217,16 +234,10 @@ export class Failover implements Member {
     this.followed = null
     broker.options.brokerRole = 'SLAVE'
     broker.options.brokerId = this.id
-    broker.heldPulls.wakeAll()
     broker.master?.close()
     await broker.slave?.close()
     broker.master = null
     broker.slave = null
-    // Deliveries that wait for replicas hear of the end when the store closes.
-    const delivered = broker.delay.close()
-    await broker.reopenStore(Number.POSITIVE_INFINITY)
-    await delivered
-    broker.delay = new DelayService(broker)
-    broker.delay.load()
+    await broker.retire()
   }
 }

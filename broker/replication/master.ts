@@ -12,9 +12,9 @@ import {
   ResponseCode,
   response
 } from '../../net/index.ts'
-import type { Broker } from '../broker.ts'
 import type { EpochFile } from './epoch-file.ts'
 import { type Epoch, EpochHistory } from './epochs.ts'
+import type { ReplicationHost } from './host.ts'
 import { type Replica, ReplicaSet } from './replica-set.ts'
 
 const REPLICA = Symbol('replica')
@@ -32,7 +32,7 @@ interface ReplicaBody {
 /** A request that found nothing new and waits for it. */
 interface Held {
   answer(): void
-  timer: NodeJS.Timeout
+  cancel(): void
 }
 
 /**
@@ -41,7 +41,7 @@ interface Held {
  */
 export class ReplicationMaster {
   readonly replicas: ReplicaSet
-  private readonly broker: Broker
+  private readonly broker: ReplicationHost
   readonly epochs: EpochFile
   private readonly held = new Set<Held>()
   private readonly electedFor: number | null
@@ -49,7 +49,7 @@ export class ReplicationMaster {
   private closed = false
 
   /** Without an election it takes an epoch of its own. */
-  constructor(broker: Broker, epochs: EpochFile, electedFor: number | null = null) {
+  constructor(broker: ReplicationHost, epochs: EpochFile, electedFor: number | null = null) {
     this.broker = broker
     this.epochs = epochs
     this.electedFor = electedFor
@@ -165,21 +165,18 @@ export class ReplicationMaster {
     const waitForRateMs = options.haFlowControlEnable
       ? this.replicas.waitMs(replica, options.maxHaTransferBytesPerSecond, clock.now())
       : 0
-    if (waitForRateMs > 0) setTimeout(answer, waitForRateMs).unref()
+    if (waitForRateMs > 0) clock.after(waitForRateMs, answer)
     else if (offset < maxPhysicalOffset) answer()
     else this.hold(answer, Math.min(Math.max(waitMs, 0), MAX_WAIT_MS))
     return null
   }
 
   private hold(answer: () => void, waitMs: number): void {
-    const held: Held = {
-      answer,
-      timer: setTimeout(() => {
-        this.held.delete(held)
-        answer()
-      }, waitMs)
-    }
-    held.timer.unref()
+    const cancel = this.broker.clock.after(waitMs, () => {
+      this.held.delete(held)
+      answer()
+    })
+    const held: Held = { answer, cancel }
     this.held.add(held)
   }
 
@@ -191,8 +188,8 @@ export class ReplicationMaster {
       this.wakeQueued = false
       const all = [...this.held]
       this.held.clear()
-      for (const { answer, timer } of all) {
-        clearTimeout(timer)
+      for (const { answer, cancel } of all) {
+        cancel()
         answer()
       }
     })
@@ -229,7 +226,7 @@ export class ReplicationMaster {
 
   close(): void {
     this.closed = true
-    for (const { timer } of this.held) clearTimeout(timer)
+    for (const { cancel } of this.held) cancel()
     this.held.clear()
   }
 }

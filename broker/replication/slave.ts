@@ -1,10 +1,8 @@
-import { setTimeout as delay } from 'node:timers/promises'
 import {
   formatBody,
   JoinMasterHeader,
   JoinMasterResponseHeader,
   parseBody,
-  RemotingClient,
   type RemotingCommand,
   ReplicateHeader,
   ReplicateResponseHeader,
@@ -13,8 +11,8 @@ import {
   request,
   response
 } from '../../net/index.ts'
-import type { Broker } from '../broker.ts'
 import type { EpochFile } from './epoch-file.ts'
+import type { ReplicationHost } from './host.ts'
 
 const FETCH_BYTES = 4 * 1024 * 1024
 const WAIT_MS = 1000
@@ -43,20 +41,21 @@ export class ReplicationSlave {
     masterMaxOffset: 0,
     bytesPerSecond: 0
   }
-  private readonly broker: Broker
+  private readonly broker: ReplicationHost
   readonly epochs: EpochFile
-  private readonly client: RemotingClient
+  private readonly client: ReturnType<ReplicationHost['newCaller']>
   private running: Promise<void> | null = null
   private stopped = false
+  private wake: () => void = () => {}
   private versions: string[] = []
   private syncing: Promise<void> | null = null
   private countedSince = 0
   private counted = 0
 
-  constructor(broker: Broker, epochs: EpochFile) {
+  constructor(broker: ReplicationHost, epochs: EpochFile) {
     this.broker = broker
     this.epochs = epochs
-    this.client = new RemotingClient({ log: broker.log, language: 0, serializeType: 0 })
+    this.client = broker.newCaller()
   }
 
   start(): void {
@@ -82,8 +81,18 @@ export class ReplicationSlave {
         if (!this.stopped && reason !== lastReason) log.warn({ master: address, reason }, 'replication waits')
         lastReason = reason
       }
-      if (!this.stopped) await delay(RETRY_MS, undefined, { ref: false })
+      if (!this.stopped) await this.pause(RETRY_MS)
     }
+  }
+
+  private pause(ms: number): Promise<void> {
+    return new Promise(resolve => {
+      const cancel = this.broker.clock.after(ms, resolve)
+      this.wake = () => {
+        cancel()
+        resolve()
+      }
+    })
   }
 
   private async followMaster(address: string): Promise<void> {
@@ -215,6 +224,7 @@ export class ReplicationSlave {
 
   async close(): Promise<void> {
     this.stopped = true
+    this.wake()
     await this.client.close()
     await this.running
     await this.syncing
