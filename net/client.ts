@@ -5,6 +5,7 @@ import { Connection, type ConnectionOptions, connectionDefaults } from './connec
 import { RequestDispatcher } from './dispatcher.ts'
 import { NetError } from './errors.ts'
 import { BINARY_HEADER, type SerializeType } from './frame.ts'
+import { readsOf } from './reading.ts'
 
 export interface RemotingClientOptions extends ConnectionOptions {
   /** Default: 3,000. */
@@ -112,7 +113,8 @@ export class RemotingClient {
 
   private async connect(address: string): Promise<Connection> {
     const { host, port } = parseAddress(address)
-    const socket = connect({ host, port, noDelay: true })
+    let connection: Connection | null = null
+    const socket = connect({ host, port, noDelay: true, onread: readsOf(bytes => connection?.receive(bytes)) })
     await new Promise<void>((resolve, reject) => {
       const fail = (reason: string, cause?: Error) => {
         socket.destroy()
@@ -130,14 +132,15 @@ export class RemotingClient {
         resolve()
       })
     })
-    const connection = new Connection(socket, this.dispatcher, this.options)
-    this.open.set(address, connection)
-    connection.onClose(() => {
-      if (this.open.get(address) !== connection) return
+    const opened = new Connection(socket, this.dispatcher, this.options)
+    connection = opened
+    this.open.set(address, opened)
+    opened.onClose(() => {
+      if (this.open.get(address) !== opened) return
       this.open.delete(address)
       this.connections.delete(address)
     })
-    this.onConnect?.(connection, address)
-    return connection
+    this.onConnect?.(opened, address)
+    return opened
   }
 }

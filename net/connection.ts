@@ -111,7 +111,6 @@ export class Connection {
     this.remotePort = socket.remotePort ?? 0
     this.remote = `${this.remoteAddress}:${this.remotePort}`
     socket.setNoDelay(true)
-    socket.on('data', chunk => this.onData(chunk as Buffer))
     socket.on('error', error => {
       this.closeReason = error.message
     })
@@ -332,7 +331,8 @@ export class Connection {
     this.dispatcher.dispatch(command, this)
   }
 
-  private onData(chunk: Buffer): void {
+  /** Takes bytes of the peer; they are only lent. */
+  receive(chunk: Buffer): void {
     this.lastActiveMs = Date.now()
     if (!this.closed) this.read(() => this.decoder.push(chunk, this))
   }

@@ -105,12 +105,16 @@ export class FrameDecoder {
     this.maxFrameBytes = maxFrameBytes
   }
 
-  /** Hands every frame that this chunk completes to the sink. Throws NetError; the stream is useless from then on. */
+  /**
+   * Hands every frame that this chunk completes to the sink. The chunk is only lent: what is kept of it is copied.
+   * Throws NetError; the stream is useless from then on.
+   */
   push(chunk: Buffer, sink: FrameSink): void {
-    if (this.rest !== null || sink.full) {
-      this.rest = this.rest === null ? chunk : Buffer.concat([this.rest, chunk])
-      return
-    }
+    if (this.rest !== null || sink.full) this.rest = Buffer.concat(this.rest === null ? [chunk] : [this.rest, chunk])
+    else this.decode(chunk, sink, false)
+  }
+
+  private decode(chunk: Buffer, sink: FrameSink, isOwn: boolean): void {
     let pos = 0
     if (this.carry !== null) {
       pos = this.completeCarried(chunk, sink)
@@ -121,7 +125,7 @@ export class FrameDecoder {
       const end = pos + this.frameBytes(view, pos)
       if (end > chunk.length) break
       if (sink.full) {
-        this.rest = chunk.subarray(pos)
+        this.rest = isOwn ? chunk.subarray(pos) : Buffer.from(chunk.subarray(pos))
         return
       }
       this.frame.set(chunk, view, pos, end)
@@ -136,9 +140,10 @@ export class FrameDecoder {
 
   /** Goes on where the sink was full. */
   resume(sink: FrameSink): void {
-    const rest = this.rest
+    const { rest } = this
+    if (rest === null || sink.full) return
     this.rest = null
-    if (rest !== null) this.push(rest, sink)
+    this.decode(rest, sink, true)
   }
 
   private frameBytes(view: DataView, pos: number): number {

@@ -38,6 +38,8 @@ export const SendMessageV2Header = header({
   n: 's'
 })
 export const SendMessageResponseHeader = header({ msgId: 's!', queueId: 'i!', queueOffset: 'l!', transactionId: 's' })
+export const RecallMessageHeader = header({ producerGroup: 's', topic: 's!', recallHandle: 's!' })
+export const RecallMessageResponseHeader = header({ msgId: 's!' })
 export const ConsumerSendMsgBackHeader = header({
   offset: 'l!',
   group: 's!',

@@ -46,7 +46,7 @@ export { type FormatOptions, formatBody, parseBody } from './json.ts'
 export { type Log, silentLog } from './log.ts'
 export { SendHeaderView, writeSendResponse } from './send-codec.ts'
 export { SendAnswerView, type SendFields, SendRequestWriter, type SendTarget } from './send-request.ts'
-export { RemotingServer, type RemotingServerOptions, serverDefaults } from './server.ts'
+export { listenOn, RemotingServer, type RemotingServerOptions, serverDefaults } from './server.ts'
 export {
   allowedValues,
   type Configurable,

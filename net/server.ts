@@ -2,6 +2,8 @@ import { type AddressInfo, createServer, type Server, type Socket } from 'node:n
 import { Connection, type ConnectionOptions, connectionDefaults } from './connection.ts'
 import type { RequestDispatcher } from './dispatcher.ts'
 import { NetError } from './errors.ts'
+import type { Log } from './log.ts'
+import { readingSocket } from './reading.ts'
 
 export interface RemotingServerOptions extends ConnectionOptions {
   /** A connection on which nothing arrives for so long is closed. Default: 120,000. serverChannelMaxIdleTimeSeconds */
@@ -21,6 +23,26 @@ const FOREIGN: Readonly<Record<number, string>> = {
   13: 'the PROXY protocol is not enabled here'
 }
 
+/** Makes a server listen; port 0 takes a free one. Returns the port. Throws NetError ADDRESS_IN_USE or LISTEN_FAILED. */
+export function listenOn(server: Server, port: number, host: string, log: Log): Promise<number> {
+  return new Promise((resolve, reject) => {
+    server.once('error', (cause: NodeJS.ErrnoException) =>
+      reject(
+        new NetError(
+          cause.code === 'EADDRINUSE' ? 'ADDRESS_IN_USE' : 'LISTEN_FAILED',
+          { host, port, reason: cause.message },
+          { cause }
+        )
+      )
+    )
+    server.listen({ port, host, backlog: 1024 }, () => {
+      server.removeAllListeners('error')
+      server.on('error', error => log.warn({ err: error }, 'accepting a connection failed'))
+      resolve((server.address() as AddressInfo).port)
+    })
+  })
+}
+
 /** Accepts connections and serves their requests from one dispatch table. NettyRemotingServer */
 export class RemotingServer {
   readonly connections = new Set<Connection>()
@@ -35,29 +57,14 @@ export class RemotingServer {
   constructor(dispatcher: RequestDispatcher, options: Partial<RemotingServerOptions> = {}) {
     this.dispatcher = dispatcher
     this.options = { ...serverDefaults, ...options }
-    this.server = createServer({ noDelay: true, pauseOnConnect: false, allowHalfOpen: false }, socket =>
-      this.accept(socket)
+    this.server = createServer({ noDelay: true, pauseOnConnect: true, allowHalfOpen: false }, accepted =>
+      this.accept(accepted)
     )
   }
 
   /** Listens; port 0 takes a free one. Throws NetError ADDRESS_IN_USE or LISTEN_FAILED. */
-  listen(port: number, host: string): Promise<{ port: number; host: string }> {
-    return new Promise((resolve, reject) => {
-      this.server.once('error', (cause: NodeJS.ErrnoException) =>
-        reject(
-          new NetError(
-            cause.code === 'EADDRINUSE' ? 'ADDRESS_IN_USE' : 'LISTEN_FAILED',
-            { host, port, reason: cause.message },
-            { cause }
-          )
-        )
-      )
-      this.server.listen({ port, host, backlog: 1024 }, () => {
-        this.server.removeAllListeners('error')
-        this.server.on('error', error => this.options.log.warn({ err: error }, 'accepting a connection failed'))
-        resolve({ port: (this.server.address() as AddressInfo).port, host })
-      })
-    })
+  async listen(port: number, host: string): Promise<{ port: number; host: string }> {
+    return { port: await listenOn(this.server, port, host, this.options.log), host }
   }
 
   /** Stops accepting, lets answers out, ends all connections. */
@@ -68,21 +75,28 @@ export class RemotingServer {
     await closed
   }
 
-  private accept(socket: Socket): void {
+  private accept(accepted: Socket): void {
     const { log } = this.options
-    socket.on('error', error => log.debug({ reason: error.message }, 'a connection failed'))
-    if (socket.remoteAddress === undefined) {
-      socket.destroy()
+    const onError = (error: Error) => log.debug({ reason: error.message }, 'a connection failed')
+    accepted.on('error', onError)
+    if (accepted.remoteAddress === undefined) {
+      accepted.destroy()
       return
     }
     // The one place where a connection's first byte decides what it speaks; before the connection sees it.
-    socket.once('data', (first: Buffer) => {
+    let receive = (first: Buffer): void => {
       const reason = FOREIGN[first[0]!]
-      if (reason === undefined) return
+      receive = bytes => connection.receive(bytes)
+      if (reason === undefined) {
+        receive(first)
+        return
+      }
       log.warn({ remote: connection.remote, reason }, 'closed a connection')
       connection.close(reason)
       socket.destroy()
-    })
+    }
+    const socket = readingSocket(accepted, bytes => receive(bytes))
+    socket.on('error', onError)
     const connection = new Connection(socket, this.dispatcher, this.options)
     this.connections.add(connection)
     connection.onClose(() => this.connections.delete(connection))
