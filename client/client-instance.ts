@@ -84,6 +84,8 @@ export interface BrokerChoice {
 
 const seconds = (count: number): number => count * 1000
 const HEARTBEAT_TIMEOUT_MS = seconds(3)
+/** Failures of one topic's brokers ask for its route once in this time. */
+const FAILURE_REFRESH_MS = 250
 
 /**
  * What the producers and consumers of one client share: its id, connections, routes, heartbeats, and the requests that
@@ -100,6 +102,8 @@ export class ClientInstance {
   private readonly consumers = new Map<string, ConsumerMember>()
   private readonly routes = new Map<string, TopicRoute>()
   private readonly fetches = new Map<string, Promise<TopicRoute | null>>()
+  /** When failures last asked for a route again, ms. */
+  private readonly failures = new Map<string, number>()
   /** Address by broker name and id, out of all routes. */
   private brokers = new Map<string, ReadonlyMap<number, string>>()
   private brokerAddresses = new Set<string>()
@@ -214,6 +218,17 @@ export class ClientInstance {
       .finally(() => this.fetches.delete(topic))
     this.fetches.set(topic, fetching)
     return fetching
+  }
+
+  /**
+   * A broker has not done what it was asked for: it may have left the routes, or another one may be the master now. The
+   * topic's route is asked for again, if that was not just done. Never rejects.
+   */
+  async brokerFailed(topic: string): Promise<void> {
+    const now = Date.now()
+    if (now - (this.failures.get(topic) ?? 0) < FAILURE_REFRESH_MS) return
+    this.failures.set(topic, now)
+    await this.refreshRoute(topic).catch(() => null)
   }
 
   /** The address of a broker's master, without asking. MQClientInstance#findBrokerAddressInPublish */
@@ -357,7 +372,8 @@ export class ClientInstance {
   /** Asks for the routes of all topics that the members use, and forgets the others. */
   private async refreshRoutes(): Promise<void> {
     const topics = new Set(this.members().flatMap(member => [...member.topics()]))
-    for (const topic of this.routes.keys()) if (!topics.has(topic)) this.routes.delete(topic)
+    for (const known of [this.routes, this.failures])
+      for (const topic of known.keys()) if (!topics.has(topic)) known.delete(topic)
     this.indexBrokers()
     for (const topic of topics) {
       try {

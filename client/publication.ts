@@ -11,8 +11,6 @@ export class Publication {
   route: TopicRoute | null = null
   /** While the route is being asked for. */
   finding: Promise<void> | null = null
-  /** When a failure last asked for the route again, ms. */
-  refreshedMs = 0
 
   private readonly target: Omit<SendTarget, 'code' | 'brokerName'>
   private readonly serializeType: SerializeType

@@ -61,6 +61,8 @@ export class PullLoop {
   private code: number
   /** The broker that the last answer told us to ask. */
   private brokerId = MASTER_ID
+  /** The address that was asked last. */
+  private asked = ''
   private wakeUp: (() => void) | null = null
   private timer: NodeJS.Timeout | null = null
   private resting = false
@@ -101,10 +103,19 @@ export class PullLoop {
       } catch (error) {
         if (this.stopped) return
         owner.instance.log.warn({ queue: cache.queue, reason: (error as Error).message }, 'a pull failed')
-        restMs = owner.pullSettings.retryMs
+        restMs = (await this.hasMoved()) ? 0 : owner.pullSettings.retryMs
       }
       if (restMs > 0 && !this.stopped) await this.sleep(restMs)
     }
+  }
+
+  /** Whether the next pull goes to another address than the one that failed. */
+  private async hasMoved(): Promise<boolean> {
+    const { instance } = this.owner
+    const { topic, brokerName } = this.cache.queue
+    await instance.brokerFailed(topic)
+    const next = instance.readAddress(brokerName, this.brokerId)
+    return next !== undefined && next.address !== this.asked
   }
 
   /** Until woken, or for so many ms. */
@@ -132,6 +143,7 @@ export class PullLoop {
     const broker =
       instance.readAddress(brokerName, this.brokerId) ??
       (await instance.findReadAddress(topic, brokerName, this.brokerId))
+    this.asked = broker.address
     const { subscription, sendSubscription } = terms
     // Slaves keep no offsets.
     const commits = terms.commitOffset > 0 && broker.brokerId === MASTER_ID

@@ -280,6 +280,12 @@ export class PushConsumer extends Consumer implements ConsumeHost, AsyncIterable
     if (this.exclusive) void this.locks.unlock([queue])
   }
 
+  /** A master that is new knows of no locks. */
+  override onRouteChanged(): void {
+    super.onRouteChanged()
+    if (this.exclusive && this.running) void this.renewLocks()
+  }
+
   /** RebalanceImpl#lockAll */
   private async renewLocks(): Promise<void> {
     const owned = [...this.assigned.values()].filter(({ cache }) => !cache.stopped)

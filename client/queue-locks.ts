@@ -36,6 +36,7 @@ export class QueueLocks {
           for (const queue of own) answers.set(queueKey(queue), granted.has(queueKey(queue)))
         } catch (error) {
           this.instance.log.warn({ brokerName, reason: (error as Error).message }, 'queues could not be locked')
+          await this.instance.brokerFailed(own[0]!.topic)
         }
       })
     )

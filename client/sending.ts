@@ -25,8 +25,6 @@ const GOING: ReadonlySet<number> = new Set([
   ResponseCode.NO_PERMISSION,
   ResponseCode.TOPIC_NOT_EXIST
 ])
-/** Failures of one topic ask for its route once in this time. */
-const REFRESH_INTERVAL_MS = 1000
 
 /** Where a message was stored. SendResult */
 export interface SendResult {
@@ -328,8 +326,13 @@ export class Sending implements SendFields, Waiter {
 
   private failed(error: Error, retryable: boolean): void {
     this.failure = error
-    if (retryable && this.mayRetry) this.retry(error)
-    else this.giveUp((error as NetError).code === 'REQUEST_TIMEOUT' ? 'SEND_TIMEOUT' : 'SEND_FAILED')
+    if (retryable && this.mayRetry) {
+      this.retry(error)
+      return
+    }
+    // The next message shall not go there, too.
+    if (mayHaveLeft(error)) void this.sender.instance.brokerFailed(this.publication.topic)
+    this.giveUp((error as NetError).code === 'REQUEST_TIMEOUT' ? 'SEND_TIMEOUT' : 'SEND_FAILED')
   }
 
   /**
@@ -338,22 +341,21 @@ export class Sending implements SendFields, Waiter {
    */
   private retry(error: Error): void {
     const { publication, sender } = this
-    if (error instanceof ClientError && error.responseCode !== null && !GOING.has(error.responseCode)) {
+    if (!mayHaveLeft(error)) {
       this.attempt()
       return
     }
     const failed = this.queue!.brokerName
-    const now = Date.now()
-    const hasOther = publication.route?.publishQueues.some(({ brokerName }) => brokerName !== failed)
-    if (hasOther && now - publication.refreshedMs < REFRESH_INTERVAL_MS) {
+    if (publication.route?.publishQueues.some(({ brokerName }) => brokerName !== failed)) {
+      void sender.instance.brokerFailed(publication.topic)
       this.attempt()
       return
     }
-    publication.refreshedMs = now
     // What the NameServers do not tell, the next attempt will.
-    const refreshed = sender.instance.refreshRoute(publication.topic).catch(() => null)
-    if (hasOther) this.attempt()
-    else void refreshed.then(() => this.attempt())
+    void sender.instance
+      .refreshRoute(publication.topic)
+      .catch(() => null)
+      .then(() => this.attempt())
   }
 
   private giveUp(code: 'SEND_TIMEOUT' | 'SEND_FAILED'): void {
@@ -382,3 +384,7 @@ export class Sending implements SendFields, Waiter {
     this.onFailed(error)
   }
 }
+
+/** Whether a broker that failed so may take no messages any more. */
+const mayHaveLeft = (error: Error): boolean =>
+  !(error instanceof ClientError) || error.responseCode === null || GOING.has(error.responseCode)

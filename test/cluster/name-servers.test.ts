@@ -1,27 +1,13 @@
-import { type ChildProcess, fork } from 'node:child_process'
-import { once } from 'node:events'
 import t, { type Test } from 'tap'
 import { Admin, Producer, PullConsumer, PushConsumer } from '../../client/index.ts'
 import { openBroker, temporaryDirectory, until } from '../support/broker.ts'
 import { textOf } from '../support/cluster.ts'
 import { send } from '../support/messages.ts'
-import { startBrokerProcess } from '../support/processes.ts'
-
-interface NameServerProcess {
-  process: ChildProcess
-  address: string
-}
-
-async function startNameServer(t: Test): Promise<NameServerProcess> {
-  const process = fork(new URL('../support/name-server-process.js', import.meta.url))
-  t.teardown(() => process.kill('SIGKILL'))
-  const [{ address }] = (await once(process, 'message')) as [{ address: string }]
-  return { process, address }
-}
+import { type ServerProcess, startBrokerProcess, startNameServerProcess } from '../support/processes.ts'
 
 /** Three NameServers, one of which stops to answer or dies. */
-async function threeNameServers(t: Test): Promise<{ all: NameServerProcess[]; namesrvAddr: string }> {
-  const all = await Promise.all([startNameServer(t), startNameServer(t), startNameServer(t)])
+async function threeNameServers(t: Test): Promise<{ all: ServerProcess[]; namesrvAddr: string }> {
+  const all = await Promise.all([startNameServerProcess(t), startNameServerProcess(t), startNameServerProcess(t)])
   return { all, namesrvAddr: all.map(({ address }) => address).join(';') }
 }
 
@@ -57,9 +43,8 @@ for (const [how, signal] of [
     t.teardown(() => consumer.close())
 
     const lost = all[1]!
-    const ended = once(lost.process, 'exit')
-    lost.process.kill(signal)
-    if (signal === 'SIGKILL') await ended
+    if (signal === 'SIGKILL') await lost.kill()
+    else lost.process.kill(signal)
 
     for (const [i, producer] of producers.entries()) {
       const { status } = await producer.send({ topic: 'orders', body: `after ${i}` })
@@ -95,7 +80,7 @@ for (const [how, signal] of [
   })
 
 t.test('a broker that dies leaves the routes at once, one that falls silent does not', async t => {
-  const { address } = await startNameServer(t)
+  const { address } = await startNameServerProcess(t)
   const start = (brokerName: string) =>
     startBrokerProcess(t, { storePathRootDir: temporaryDirectory(t), brokerName, namesrvAddr: address })
   const [dying, staying] = await Promise.all([start('broker-a'), start('broker-b')])

@@ -1,24 +1,22 @@
-import { readdirSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import type { BrokerOptions } from '../../broker/index.ts'
-import { decodeRecords } from '../../message/index.ts'
 import { parseBody, RemotingClient, RequestCode, ResponseCode, request } from '../../net/index.ts'
 import { temporaryDirectory, until } from '../support/broker.ts'
-import { pullFields, sendFields } from '../support/messages.ts'
+import { holds, type Ledger, readQueues, sameLogs } from '../support/ledger.ts'
+import { Line, openLink } from '../support/link.ts'
+import { sendFields } from '../support/messages.ts'
 import { type BrokerProcess, startBrokerProcess } from '../support/processes.ts'
+import { below, seeded, shuffled, testSeed } from '../support/seeded.ts'
 
 const LONG = process.env.SKYLARK_TEST_PROFILE === 'long'
 const ROUNDS = LONG ? 30 : 4
 const ACKNOWLEDGED_PER_ROUND = 1500
 const QUEUES = 3
 const IN_FLIGHT = 32
-/** How long a slave stands still in the middle of a round. */
-const PAUSE_MS = 300
-
-/** Body of each acknowledged message by `queue/offset`. */
-type Ledger = Map<string, string>
+/** What happens to the slave, or to its link, in the middle of a round; for so many ms at most. */
+const FAULTS = ['stop', 'hold', 'slow', 'refuse', 'tear'] as const
+const FAULT_MS = LONG ? 15_000 : 400
 
 const start = (t: Test, dir: string, options: Partial<BrokerOptions>): Promise<BrokerProcess> =>
   startBrokerProcess(t, {
@@ -29,6 +27,8 @@ const start = (t: Test, dir: string, options: Partial<BrokerOptions>): Promise<B
     ...options,
     store: { mappedFileSizeCommitLogBytes: 1024 * 1024 }
   })
+
+t.setTimeout(LONG ? 1_800_000 : 120_000)
 
 /** Sends until so many are acknowledged, then runs `fault` with the others under way. */
 async function load(master: BrokerProcess, ledger: Ledger, label: string, fault: () => Promise<void>): Promise<void> {
@@ -57,25 +57,6 @@ async function load(master: BrokerProcess, ledger: Ledger, label: string, fault:
   await client.close()
 }
 
-/** Every message of the ledger is where its acknowledgement said. */
-async function holds(t: Test, broker: BrokerProcess, ledger: Ledger): Promise<void> {
-  const client = new RemotingClient()
-  const missing = new Map(ledger)
-  for (let queueId = 0; queueId < QUEUES; queueId++)
-    for (let offset = 0; ; ) {
-      const fields = pullFields({ topic: 'orders', queueId, offset })
-      const answer = await client.invoke(broker.address, request(RequestCode.PULL_MESSAGE, fields), 20_000)
-      if (answer.code !== ResponseCode.SUCCESS) break
-      for (const { queueOffset, body } of decodeRecords(answer.body!)) {
-        const place = `${queueId}/${queueOffset}`
-        if (missing.get(place) === Buffer.from(body).toString()) missing.delete(place)
-        offset = queueOffset + 1
-      }
-    }
-  t.same([...missing.keys()].slice(0, 5), [], `all ${ledger.size} acknowledged messages are on the survivor`)
-  await client.close()
-}
-
 async function caughtUp(master: BrokerProcess): Promise<void> {
   const client = new RemotingClient()
   await until('the slave has caught up', async () => {
@@ -86,41 +67,47 @@ async function caughtUp(master: BrokerProcess): Promise<void> {
   await client.close()
 }
 
-const logOf = (dir: string) =>
-  readdirSync(join(dir, 'commitlog')).map(name => [name, readFileSync(join(dir, 'commitlog', name)).toString('base64')])
-
 t.test('what a sync master acknowledged is on its slave when it is killed; it returns as a slave', async t => {
+  const seed = testSeed()
+  t.comment(`SKYLARK_TEST_SEED=${seed}`)
+  const random = seeded(seed)
   const ledger: Ledger = new Map()
+  const line = new Line()
   let [masterDir, slaveDir] = [temporaryDirectory(t), temporaryDirectory(t)]
-  let master = await start(t, masterDir, { brokerRole: 'SYNC_MASTER' })
-  let slave = await start(t, slaveDir, { brokerRole: 'SLAVE', brokerId: 1, masterAddress: master.address })
+  let master: BrokerProcess
+  let slave: BrokerProcess
+  const startBoth = async () => {
+    master = await start(t, masterDir, { brokerRole: 'SYNC_MASTER' })
+    const masterAddress = await openLink(t, master.address, line)
+    slave = await start(t, slaveDir, { brokerRole: 'SLAVE', brokerId: 1, masterAddress })
+  }
+  const disturb = async (fault: (typeof FAULTS)[number]) => {
+    await delay(20)
+    if (fault === 'stop') slave.process.kill('SIGSTOP')
+    else if (fault === 'slow') line.slow(10 + below(random, 40))
+    else line[fault]()
+    await delay(50 + below(random, FAULT_MS))
+    slave.process.kill('SIGCONT')
+    line.pass()
+  }
+  await startBoth()
+  let faults = shuffled(random, FAULTS)
   for (let round = 0; round < ROUNDS; round++) {
     // Before there is a slave nothing is acknowledged.
-    await caughtUp(master)
-    const pause = async () => {
-      await delay(20)
-      slave.process.kill('SIGSTOP')
-      await delay(PAUSE_MS)
-      slave.process.kill('SIGCONT')
-    }
-    const paused = round % 2 === 1 ? pause() : Promise.resolve()
-    await load(master, ledger, `round ${round}`, () => master.kill())
-    await paused
-    await slave.kill()
-    const roles = [slaveDir, masterDir]
-    masterDir = roles[0]!
-    slaveDir = roles[1]!
-    master = await start(t, masterDir, { brokerRole: 'SYNC_MASTER' })
-    await holds(t, master, ledger)
-    slave = await start(t, slaveDir, { brokerRole: 'SLAVE', brokerId: 1, masterAddress: master.address })
+    await caughtUp(master!)
+    if (faults.length === 0) faults = shuffled(random, FAULTS)
+    const disturbed = disturb(faults.pop()!)
+    await load(master!, ledger, `round ${round}`, () => master.kill())
+    await disturbed
+    await slave!.kill()
+    const dirs = [slaveDir, masterDir]
+    masterDir = dirs[0]!
+    slaveDir = dirs[1]!
+    await startBoth()
+    holds(t, await readQueues(master!.address, 'orders', QUEUES), ledger)
   }
-  await caughtUp(master)
-  await master.stop()
-  await slave.stop()
-  const [one, other] = [logOf(masterDir), logOf(slaveDir)]
-  t.same(
-    one.map(([name]) => name),
-    other.map(([name]) => name)
-  )
-  for (const [i, [name, bytes]] of one.entries()) t.ok(bytes === other[i]![1], `${name} is byte-identical`)
+  await caughtUp(master!)
+  await master!.stop()
+  await slave!.stop()
+  sameLogs(t, masterDir, slaveDir)
 })

@@ -4,11 +4,14 @@ import type { Test } from 'tap'
 import type { BrokerOptions } from '../../broker/index.ts'
 import { SMALL_STORE } from './broker.ts'
 
-export interface BrokerProcess {
+export interface ServerProcess {
   process: ChildProcess
   address: string
   /** Ends it without warning. */
   kill(): Promise<void>
+}
+
+export interface BrokerProcess extends ServerProcess {
   /** Ends it in order. */
   stop(): Promise<void>
 }
@@ -40,4 +43,23 @@ export async function startBrokerProcess(
     child.once('exit', (code, signal) => reject(new Error(`the broker ended while it started: ${code ?? signal}`)))
   })
   return { process: child, address, kill: () => end('SIGKILL'), stop: () => end('SIGTERM') }
+}
+
+/** Starts a NameServer as a process of its own, on a free port unless told one. */
+export async function startNameServerProcess(
+  t: Test,
+  listen: { host: string; port: number } = { host: '127.0.0.1', port: 0 }
+): Promise<ServerProcess> {
+  const child = fork(new URL('./name-server-process.js', import.meta.url), [listen.host, String(listen.port)])
+  t.teardown(() => child.kill('SIGKILL'))
+  const ended = once(child, 'exit')
+  const [{ address }] = (await once(child, 'message')) as [{ address: string }]
+  return {
+    process: child,
+    address,
+    kill: async () => {
+      child.kill('SIGKILL')
+      await ended
+    }
+  }
 }

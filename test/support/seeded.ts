@@ -14,6 +14,11 @@ export function seeded(seed: number): Random {
 
 export const below = (random: Random, end: number): number => Math.floor(random() * end)
 export const oneOf = <T>(random: Random, items: readonly T[]): T => items[below(random, items.length)]!
+/** The same items in another order. */
+export function shuffled<T>(random: Random, items: readonly T[]): T[] {
+  const rest = [...items]
+  return items.map(() => rest.splice(below(random, rest.length), 1)[0]!)
+}
 
 /** The seed of a random test: SKYLARK_TEST_SEED, or one of its own each time. */
 export const testSeed = (): number => Number(process.env.SKYLARK_TEST_SEED ?? Date.now() % 1_000_000_000)
