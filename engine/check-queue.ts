@@ -2,10 +2,11 @@ import { basename, join } from 'node:path'
 import { isLmq } from '../message/index.ts'
 import { BATCH_UNIT } from './batch-consume-queue.ts'
 import type { Findings } from './check-report.ts'
-import { BLANK_SIZE, CQ_UNIT, FIRST_ADDRESS_HIGH, MAX_EXTENSION_ADDRESS } from './consume-queue.ts'
+import { CQ_UNIT, FIRST_ADDRESS_HIGH, MAX_EXTENSION_ADDRESS } from './consume-queue.ts'
 import type { ConsumeQueueExtension } from './consume-queue-extension.ts'
 import { FileNumbers } from './file-numbers.ts'
 import type { MappedFile, MappedFileQueue } from './mapped-file.ts'
+import { BLANK_SIZE } from './queue-index.ts'
 
 const BLOCK_BYTES = 4000
 

@@ -14,7 +14,7 @@ import { CQ_UNIT } from './consume-queue.ts'
 import type { ConsumeQueueStore } from './consume-queue-store.ts'
 import type { DamageReport } from './damage.ts'
 import type { StoreOptions } from './options.ts'
-import type { QueueIndex } from './queue-index.ts'
+import { isSizeOfMessage, type QueueIndex } from './queue-index.ts'
 
 /** How a read ended. GetMessageStatus */
 export type GetStatus =
@@ -145,7 +145,7 @@ export class Reader {
       const base = queue.baseAt(next)
       const wantedCount = count + following - base
       if (wanted.length > 0 && (count >= countLimit || wantedCount > maxCount || total + sizeBytes > bytesLimit)) break
-      if (!queue.isReal(next) || physicalOffset < this.commitLog.minOffset) {
+      if (!isSizeOfMessage(sizeBytes) || physicalOffset < this.commitLog.minOffset) {
         removed = true
         continue
       }

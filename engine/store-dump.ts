@@ -3,7 +3,6 @@ import { decodeRecord, type MessageRecord, RECORD_HEAD, RecordCheck, RecordCurso
 import { QueueUnits, type UnitThere } from './check-queue.ts'
 import { Findings } from './check-report.ts'
 import { realClock } from './clock.ts'
-import { BLANK_SIZE } from './consume-queue.ts'
 import { EngineError } from './errors.ts'
 import type { Files } from './files.ts'
 import { silentLog } from './log.ts'
@@ -11,6 +10,7 @@ import { LogScanner } from './log-scanner.ts'
 import type { MappedFileQueue } from './mapped-file.ts'
 import { readOnlyFiles } from './native/read-only-files.ts'
 import type { StoreOptions } from './options.ts'
+import { BLANK_SIZE } from './queue-index.ts'
 import { filesToRead, queueDirectories, segmentsToRead, shapeOf } from './store-shape.ts'
 
 /** Which messages of a store are wanted. */

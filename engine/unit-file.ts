@@ -107,7 +107,7 @@ export class UnitFile {
   *pieces(from: number): Generator<Omit<Block, 'bytes'>> {
     const { places } = this
     const { unitBytes, fileUnits } = places
-    const buffer = Buffer.alloc(Math.floor(PIECE_BYTES / unitBytes) * unitBytes)
+    const buffer = Buffer.alloc(Math.min(Math.floor(PIECE_BYTES / unitBytes), Math.max(0, this.end - from)) * unitBytes)
     const view = new DataView(buffer.buffer, buffer.byteOffset, buffer.length)
     const firstInMemory = this.blocks[0]?.start ?? this.end
     let start = from
@@ -186,7 +186,10 @@ export class UnitFile {
   /** Before a checkpoint: writes, and lets go of the memory of what is no longer added to. */
   settle(): void {
     this.writeOut()
-    if (!this.active) this.blocks = []
+    if (!this.active) {
+      this.blocks = []
+      this.cached = null
+    }
     this.active = false
   }
 
