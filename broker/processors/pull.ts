@@ -16,8 +16,12 @@ import { BrokerError, HINT } from '../errors.ts'
 import type { GroupConfig } from '../groups.ts'
 import { Perm, type TopicConfig } from '../topics.ts'
 
+const MASTER_ID = 0
+
 /** Bits of a pull's sysFlag. PullSysFlag */
 const PullFlag = { COMMIT_OFFSET: 1, SUSPEND: 2, SUBSCRIPTION: 4, LITE_PULL: 16 } as const
+/** How long a pull waits at a slave before it is sent to the master, which has the messages first. */
+const AT_SLAVE_MS = 1000
 /** Why a pull was forbidden. ForbiddenType */
 const Forbidden = { BROKER: 1, GROUP: 2, TOPIC: 3, BROADCASTING: 4, SUBSCRIPTION: 5 } as const
 
@@ -203,22 +207,23 @@ export class PullProcessor {
   private answer(pull: Pull, result: GetResult, mayHold: boolean): void {
     const { connection, header, request } = pull
     const { stats, options } = this.broker
-    const wanted = codeOf(result.status, header.queueOffset)
-    // A slave may not know yet what its master has: it never tells a consumer to go back.
-    const code =
-      wanted === ResponseCode.PULL_OFFSET_MOVED && options.brokerRole === 'SLAVE' && result.status !== 'OFFSET_RESET'
-        ? ResponseCode.PULL_RETRY_IMMEDIATELY
-        : wanted
-    if (code === ResponseCode.PULL_NOT_FOUND && mayHold && header.sysFlag & PullFlag.SUSPEND) {
-      this.hold(pull)
+    const isSlave = options.brokerRole === 'SLAVE'
+    let code = codeOf(result.status, header.queueOffset)
+    // A slave may not know yet what its master has: it never tells a consumer where else to go on.
+    const isUnknown = isSlave && code === ResponseCode.PULL_OFFSET_MOVED && result.status !== 'OFFSET_RESET'
+    const suggested = this.suggested(pull, result)
+    const isRedirected = isSlave && suggested === MASTER_ID && this.hearsMaster && code !== ResponseCode.SUCCESS
+    if ((isUnknown || code === ResponseCode.PULL_NOT_FOUND) && mayHold && header.sysFlag & PullFlag.SUSPEND) {
+      this.hold(pull, isRedirected ? AT_SLAVE_MS : undefined)
       return
     }
+    if (isUnknown || (isRedirected && result.status !== 'OFFSET_RESET')) code = ResponseCode.PULL_RETRY_IMMEDIATELY
     const answer = response(
       code,
       result.status,
       PullMessageResponseHeader.encode({
-        suggestWhichBrokerId: this.suggested(pull, result),
-        nextBeginOffset: result.nextBeginOffset,
+        suggestWhichBrokerId: suggested,
+        nextBeginOffset: isUnknown ? header.queueOffset : result.nextBeginOffset,
         minOffset: result.minOffset,
         maxOffset: result.maxOffset,
         topicSysFlag: pull.topic.topicSysFlag,
@@ -244,17 +249,25 @@ export class PullProcessor {
     out.pos = pos
   }
 
-  /** The broker to ask next: a slave when the reader is far behind. PullMessageProcessor#composeResponseHeader */
-  private suggested({ header, group }: Pull, { status, nextBeginOffset }: GetResult): number {
-    const { options, store } = this.broker
-    if (!options.slaveReadEnable) return 0
-    if (status !== 'FOUND') return group.brokerId
-    const last = store.unitAt(header.topic, header.queueId, nextBeginOffset - 1)
-    const isFarBehind = last !== null && !store.isInMemory(last.physicalOffset)
-    return isFarBehind ? group.whichBrokerWhenConsumeSlowly : group.brokerId
+  /** Whether a slave knows a master that it may send consumers to. */
+  private get hearsMaster(): boolean {
+    const { slave, clock } = this.broker
+    return slave?.status.hearsMaster(clock.now()) === true
   }
 
-  private hold(pull: Pull): void {
+  /**
+   * The broker to ask next: a slave when the reader is far behind; from a slave, else, back to the master while it lives.
+   * PullMessageProcessor#composeResponseHeader
+   */
+  private suggested({ header, group }: Pull, { status, nextBeginOffset }: GetResult): number {
+    const { options, store } = this.broker
+    if (!options.slaveReadEnable) return MASTER_ID
+    const last = status === 'FOUND' ? store.unitAt(header.topic, header.queueId, nextBeginOffset - 1) : null
+    if (last !== null && !store.isInMemory(last.physicalOffset)) return group.whichBrokerWhenConsumeSlowly
+    return options.brokerRole === 'SLAVE' && this.hearsMaster ? MASTER_ID : group.brokerId
+  }
+
+  private hold(pull: Pull, longestMs = Number.POSITIVE_INFINITY): void {
     const { header, connection, filter } = pull
     const { options, heldPulls } = this.broker
     const waitMs = options.longPollingEnable ? header.suspendTimeoutMillis : options.shortPollingTimeMs
@@ -263,7 +276,7 @@ export class PullProcessor {
       queueId: header.queueId,
       connection,
       offset: header.queueOffset,
-      deadlineMs: Date.now() + Math.max(0, waitMs),
+      deadlineMs: Date.now() + Math.max(0, Math.min(waitMs, longestMs)),
       wants: tagsCode => filter === null || filter.matchesTagsCode(tagsCode),
       run: () => this.serve(pull, false)
     })
