@@ -1,5 +1,16 @@
-import { type Connection, formatBody } from '../net/index.ts'
+import type { Connection } from '../net/index.ts'
+import {
+  type BrokerData,
+  BrokerGroup,
+  MASTER_ID,
+  PERM_WRITE,
+  type QueueData,
+  type Replica,
+  type RouteForm,
+  type SharedQueues
+} from './broker-group.ts'
 import type { NameServerOptions } from './options.ts'
+import { type Placement, Placements, queuesOn } from './placements.ts'
 import {
   type DataVersion,
   type Registration,
@@ -7,73 +18,19 @@ import {
   type TopicConfig,
   type TopicQueueMapping
 } from './registration.ts'
+import { encodeRoute } from './route-text.ts'
+import { inSlices } from './slices.ts'
 
-const MASTER_ID = 0
 const PERM_READ = 4
-const PERM_WRITE = 2
 /** The topic by whose route brokers learn of the members of their group; it always shows them as they are. TopicValidator */
 const MEMBER_TOPIC_PREFIX = 'rmq_sys_SYNC_BROKER_MEMBER_'
 const DEFAULT_TIMEOUT_MS = 120_000
 
-/** The queues of one topic on one broker, as clients are told. Fields here and below are in the order of the wire. */
-export interface QueueData {
-  readonly brokerName: string
-  readonly perm: number
-  readonly readQueueNums: number
-  readonly topicSysFlag: number
-  readonly writeQueueNums: number
-}
-
-/** One object stands for all equal queue data of a broker: 10,000 topics on 100 brokers need but a few. */
-interface SharedQueues {
-  readonly data: QueueData
-  readonly text: string
-}
-
-interface BrokerData {
-  brokerAddrs: ReadonlyMap<number, string>
-  brokerName: string
-  cluster: string
-  enableActingMaster: boolean
-  zoneName: string | undefined
-}
-
-/** One process of a group: master or slave. BrokerLiveInfo */
-interface Replica {
-  readonly address: string
-  haServerAddr: string
-  version: DataVersion
-  connection: Connection
-  lastUpdateMs: number
-  timeoutMs: number
-  /** Of its last registration; empty when the next one has to be read whatever it says. */
-  fingerprint: string
-}
-
-/** A master and its slaves, which share a name. */
-interface BrokerGroup {
-  readonly name: string
-  readonly cluster: string
-  zoneName: string | undefined
-  actingMaster: boolean
-  readonly replicas: Map<number, Replica>
-  /** All different queue data of this group, by their numbers. */
-  readonly queues: Map<string, SharedQueues>
-  /** Its broker data as routes show them. */
-  text: { standard: string; java: string }
-}
-
 interface Topic {
-  /** By broker name; never empty. */
-  readonly queues: Map<string, SharedQueues>
+  placement: Placement
   /** Of a static topic, by broker name. */
-  readonly mappings: Map<string, TopicQueueMapping>
-  /** The route as it is sent, in each form, once it was asked for. */
-  readonly route: { standard: Buffer | null; java: Buffer | null }
+  mappings: Map<string, TopicQueueMapping> | null
 }
-
-/** Standard JSON, or with unquoted integer keys as releases before 4.9.4 read it. */
-export type RouteForm = 'standard' | 'java'
 
 /** Who registers. RegisterBrokerRequestHeader */
 interface BrokerIdentity {
@@ -88,8 +45,11 @@ interface BrokerIdentity {
   zoneName?: string | undefined
 }
 
-/** What became of a registration: `outdated` when another address holds the id with a newer state, `unknown` when a single topic comes from a broker that has not registered yet. */
-type RegisterResult = 'registered' | 'outdated' | 'unknown'
+/**
+ * What became of a registration: `outdated` when another address holds the id with a newer state, `unknown` when a single
+ * topic comes from a broker that has not registered yet, `gone` when the broker left before all its topics were taken.
+ */
+type RegisterResult = 'registered' | 'outdated' | 'unknown' | 'gone'
 
 /** The smallest id of a group has changed; `notify` has the addresses to tell. NotifyMinBrokerIdChangeRequestHeader */
 export interface MinBrokerIdChange {
@@ -100,11 +60,9 @@ export interface MinBrokerIdChange {
   notify: string[]
 }
 
-const smallestId = (group: BrokerGroup): number => Math.min(...group.replicas.keys())
-
 /**
- * Which broker has which topics, and where it is. Invariant: every broker name among a topic's queues has a group, every
- * group has a replica, and every topic has queues. RouteInfoManager
+ * Which broker has which topics, and where it is. Invariant: every group among a topic's queues is known, every group has a
+ * replica, and every topic has queues. RouteInfoManager
  */
 export class RouteTable {
   /** Called when the smallest id of a group changes and its members are to be told. */
@@ -114,6 +72,8 @@ export class RouteTable {
 
   private readonly groups = new Map<string, BrokerGroup>()
   private readonly topics = new Map<string, Topic>()
+  private readonly placements = new Placements()
+  private lastTurn: Promise<unknown> = Promise.resolve()
   private readonly options: NameServerOptions
   private readonly orderConf: (topic: string) => string | undefined
 
@@ -127,6 +87,16 @@ export class RouteTable {
     return this.groups.size === 0
   }
 
+  /**
+   * Makes changes one after the other: a registration of many topics is taken in slices, between which routes are read and
+   * brokers leave, and nothing else happens.
+   */
+  inTurn<T>(change: () => T | Promise<T>): Promise<T> {
+    const turn = this.lastTurn.then(change)
+    this.lastTurn = turn.catch(() => {})
+    return turn
+  }
+
   /** Takes a registration that says the same as the last one without reading it; false when it has to be read. */
   refresh(broker: BrokerIdentity, fingerprint: string, connection: Connection): boolean {
     const replica = this.groups.get(broker.brokerName)?.replicas.get(broker.brokerId)
@@ -136,14 +106,16 @@ export class RouteTable {
     return true
   }
 
-  /** RouteInfoManager#registerBroker */
-  register(
+  /** In its turn. RouteInfoManager#registerBroker */
+  async register(
     broker: BrokerIdentity,
     registration: Registration,
     fingerprint: string,
     connection: Connection
-  ): RegisterResult {
+  ): Promise<RegisterResult> {
     const { brokerName, brokerAddr, brokerId } = broker
+    // It left while it waited for its turn.
+    if (connection.closed) return 'gone'
     const known = this.groups.get(brokerName)
     const holder = known?.replicas.get(brokerId)
     if (holder === undefined && registration.topics.length === 1) return 'unknown'
@@ -152,13 +124,13 @@ export class RouteTable {
       return 'outdated'
 
     const group = known ?? this.addGroup(brokerName, broker.clusterName)
-    const minIdBefore = smallestId(group)
+    const minIdBefore = group.smallestId
     group.actingMaster = broker.enableActingMaster === true
     group.zoneName = broker.zoneName
     // A role switch: the address had another id before.
     for (const [id, replica] of group.replicas)
       if (replica.address === brokerAddr && id !== brokerId) group.replicas.delete(id)
-    group.replicas.set(brokerId, {
+    const replica: Replica = {
       address: brokerAddr,
       haServerAddr: broker.haServerAddr ?? '',
       version: registration.version,
@@ -166,19 +138,21 @@ export class RouteTable {
       lastUpdateMs: Date.now(),
       timeoutMs: broker.heartbeatTimeoutMillis ?? DEFAULT_TIMEOUT_MS,
       fingerprint
-    })
-
-    const primeSlave =
-      brokerId !== MASTER_ID && broker.enableActingMaster !== undefined && brokerId === smallestId(group)
-    if (brokerId === MASTER_ID || primeSlave) {
-      const changed = !again || !sameVersion(holder.version, registration.version)
-      this.takeTopics(group, registration, changed, primeSlave && group.actingMaster)
     }
+    group.replicas.set(brokerId, replica)
     this.showGroup(group)
     // The newcomer knows; an empty group had no smallest id.
     if (brokerId < minIdBefore && minIdBefore !== Number.POSITIVE_INFINITY)
       this.tellMinBrokerId(group, { haBrokerAddr: broker.haServerAddr ?? '' }, [brokerId])
-    return 'registered'
+
+    const primeSlave =
+      brokerId !== MASTER_ID && broker.enableActingMaster !== undefined && brokerId === group.smallestId
+    if (brokerId !== MASTER_ID && !primeSlave) return 'registered'
+    const changed = !again || !sameVersion(holder.version, registration.version)
+    const stays = () => group.replicas.get(brokerId) === replica
+    return (await this.takeTopics(group, registration, changed, primeSlave && group.actingMaster, stays))
+      ? 'registered'
+      : 'gone'
   }
 
   /** Address and HA address of the master that a slave belongs to; nothing for a master or without one. */
@@ -216,27 +190,29 @@ export class RouteTable {
     for (const connection of silent) connection.close('its broker fell silent')
   }
 
-  /** Adds or replaces the queues of a topic on brokers that are known. RouteInfoManager#registerTopic */
+  /** Adds or replaces the queues of a topic on brokers that are known; in its turn. RouteInfoManager#registerTopic */
   registerTopic(topicName: string, queues: readonly QueueData[]): void {
     for (const queue of queues) {
       const group = this.groups.get(queue.brokerName)
-      if (group !== undefined) this.setQueues(topicName, this.shared(group, queue))
+      if (group !== undefined) this.setQueues(topicName, group.share(queue))
     }
   }
 
-  /** From all brokers, or from those of a cluster. A broker that still has it brings it back. */
+  /** From all brokers, or from those of a cluster; in its turn. A broker that still has it brings it back. */
   deleteTopic(topicName: string, cluster?: string): void {
-    for (const brokerName of this.topics.get(topicName)?.queues.keys() ?? [])
-      if (cluster === undefined || this.groups.get(brokerName)!.cluster === cluster)
-        this.dropQueues(topicName, brokerName)
+    for (const { group } of this.topics.get(topicName)?.placement.queues ?? [])
+      if (cluster === undefined || group.cluster === cluster) {
+        this.dropQueues(topicName, group)
+        readNextRegistration(group)
+      }
   }
 
-  /** Takes the write permission of all topics of a broker, until it registers a change; returns how many it has. */
+  /** Takes the write permission of all topics of a broker, until it registers a change; returns how many it has. In its turn. */
   wipeWritePermission(brokerName: string): number {
     return this.changePermissions(brokerName, perm => perm & ~PERM_WRITE)
   }
 
-  /** Makes all topics of a broker readable and writable; returns how many it has. */
+  /** Makes all topics of a broker readable and writable; returns how many it has. In its turn. */
   addWritePermission(brokerName: string): number {
     return this.changePermissions(brokerName, () => PERM_READ | PERM_WRITE)
   }
@@ -248,15 +224,22 @@ export class RouteTable {
   route(topicName: string, form: RouteForm, zone?: string): Buffer | null {
     const topic = this.topics.get(topicName)
     if (topic === undefined) return null
-    if (zone !== undefined) return this.encodeRoute(topicName, topic, form, zone)
-    topic.route[form] ??= this.encodeRoute(topicName, topic, form)
-    return topic.route[form]
+    const { placement, mappings } = topic
+    const orderConf = this.options.orderMessageEnable ? this.orderConf(topicName) : undefined
+    const showsMembers = topicName.startsWith(MEMBER_TOPIC_PREFIX)
+    // What only this topic has is not kept.
+    const shared = zone === undefined && mappings === null && orderConf === undefined && !showsMembers
+    const kept = shared ? placement.answers.get(form) : undefined
+    if (kept !== undefined) return kept
+    const mayAct = this.options.supportActingMaster && !showsMembers
+    const answer = encodeRoute(placement.queues, form, { mayAct, orderConf, mappings, zone })
+    if (shared) this.placements.keep(placement, form, answer)
+    return answer
   }
 
-  /** After a change that is not in this table: an order conf, or a setting. Without a name, of all topics. */
-  forgetRoute(topicName?: string): void {
-    if (topicName === undefined) for (const topic of this.topics.values()) forget(topic)
-    else forget(this.topics.get(topicName))
+  /** After a change of a setting that routes depend on. */
+  forgetAnswers(): void {
+    this.placements.forgetAnswers()
   }
 
   /** ClusterInfo */
@@ -267,14 +250,13 @@ export class RouteTable {
       if (names === undefined) clusterAddrTable.set(cluster, [name])
       else names.push(name)
     }
-    const brokerAddrTable = new Map([...this.groups].map(([name, group]) => [name, brokerData(group)]))
+    const brokerAddrTable = new Map([...this.groups].map(([name, { data }]) => [name, data]))
     return { brokerAddrTable, clusterAddrTable }
   }
 
   /** Addresses by broker id. */
   members(brokerName: string): ReadonlyMap<number, string> {
-    const group = this.groups.get(brokerName)
-    return group === undefined ? new Map() : addresses(group)
+    return this.groups.get(brokerName)?.addresses ?? new Map()
   }
 
   topicNames(): string[] {
@@ -282,95 +264,81 @@ export class RouteTable {
   }
 
   topicNamesOfCluster(cluster: string): string[] {
-    return this.topicNamesWhere(({ queues }) =>
-      [...queues.keys()].some(brokerName => this.groups.get(brokerName)!.cluster === cluster)
-    )
+    return this.topicNamesWhere(queues => queues.some(({ group }) => group.cluster === cluster))
   }
 
   /** Topics whose flags, as the first broker has them, pass a check. */
   topicNamesByFlag(check: (topicSysFlag: number) => boolean): string[] {
-    return this.topicNamesWhere(({ queues }) => check([...queues.values()][0]!.data.topicSysFlag))
+    return this.topicNamesWhere(([first]) => check(first!.data.topicSysFlag))
   }
 
-  private topicNamesWhere(check: (topic: Topic) => boolean): string[] {
-    return [...this.topics].filter(([, topic]) => check(topic)).map(([name]) => name)
+  private topicNamesWhere(check: (queues: readonly SharedQueues[]) => boolean): string[] {
+    return [...this.topics].filter(([, { placement }]) => check(placement.queues)).map(([name]) => name)
   }
 
   private addGroup(name: string, cluster: string): BrokerGroup {
-    const group: BrokerGroup = {
-      name,
-      cluster,
-      zoneName: undefined,
-      actingMaster: false,
-      replicas: new Map(),
-      queues: new Map(),
-      text: { standard: '', java: '' }
-    }
+    const group = new BrokerGroup(name, cluster)
     this.groups.set(name, group)
     this.onGroupAdded?.()
     return group
   }
 
-  /** Topics that are not known yet are taken even when the version did not change. */
-  private takeTopics(group: BrokerGroup, registration: Registration, changed: boolean, readOnly: boolean): void {
-    const { topics, mappings } = registration
+  /** Topics that are not known yet are taken even when the version did not change. False when the broker left meanwhile. */
+  private async takeTopics(
+    group: BrokerGroup,
+    { topics, mappings }: Registration,
+    changed: boolean,
+    readOnly: boolean,
+    stays: () => boolean
+  ): Promise<boolean> {
     if (this.options.deleteTopicWithBrokerRegistration && mappings.size === 0) {
       const named = new Set(topics.map(({ topicName }) => topicName))
-      for (const [topicName, { queues }] of this.topics)
-        if (queues.has(group.name) && !named.has(topicName)) this.dropQueues(topicName, group.name)
+      const drop = ([topicName, { placement }]: [string, Topic]) => {
+        if (!named.has(topicName) && queuesOn(placement, group)) this.dropQueues(topicName, group)
+      }
+      if (!(await inSlices(this.topics, drop, stays))) return false
     }
-    for (const config of topics) {
-      if (!changed && this.topics.get(config.topicName)?.queues.has(group.name)) continue
+    const takes = (topicName: string): boolean => {
+      const placement = changed ? undefined : this.topics.get(topicName)?.placement
+      return placement === undefined || queuesOn(placement, group) === undefined
+    }
+    const take = (config: TopicConfig) => {
+      if (!takes(config.topicName)) return
       const perm = readOnly ? config.perm & ~PERM_WRITE : config.perm
-      this.setQueues(config.topicName, this.shared(group, config, perm))
+      this.setQueues(config.topicName, group.share(config, perm))
     }
-    if (!changed) return
-    for (const [topicName, mapping] of mappings) {
+    if (!(await inSlices(topics, take, stays))) return false
+    for (const [topicName, mapping] of changed ? mappings : []) {
       const topic = this.topics.get(topicName)
-      topic?.mappings.set(mapping.bname, mapping)
-      forget(topic)
+      if (topic === undefined) continue
+      topic.mappings ??= new Map()
+      topic.mappings.set(mapping.bname, mapping)
     }
-  }
-
-  private shared(group: BrokerGroup, queues: Omit<TopicConfig, 'topicName'>, perm = queues.perm): SharedQueues {
-    const { readQueueNums, topicSysFlag, writeQueueNums } = queues
-    // Cheaper than the text of the data, which all topics of a registration would have to be written for.
-    const key = `${perm} ${readQueueNums} ${topicSysFlag} ${writeQueueNums}`
-    const known = group.queues.get(key)
-    if (known !== undefined) return known
-    const data = { brokerName: group.name, perm, readQueueNums, topicSysFlag, writeQueueNums }
-    const shared = { data, text: JSON.stringify(data) }
-    group.queues.set(key, shared)
-    return shared
+    return true
   }
 
   private setQueues(topicName: string, queues: SharedQueues): void {
-    const { brokerName } = queues.data
-    let topic = this.topics.get(topicName)
-    if (topic === undefined) {
-      topic = { queues: new Map(), mappings: new Map(), route: { standard: null, java: null } }
-      this.topics.set(topicName, topic)
-    }
-    if (topic.queues.get(brokerName) === queues) return
-    topic.queues.set(brokerName, queues)
-    forget(topic)
+    const topic = this.topics.get(topicName)
+    const placement = this.placements.move(topic?.placement ?? null, queues.group, queues)!
+    if (topic === undefined) this.topics.set(topicName, { placement, mappings: null })
+    else topic.placement = placement
   }
 
-  private dropQueues(topicName: string, brokerName: string): void {
+  private dropQueues(topicName: string, group: BrokerGroup): void {
     const topic = this.topics.get(topicName)!
-    topic.queues.delete(brokerName)
-    if (topic.queues.size === 0) this.topics.delete(topicName)
-    forget(topic)
-    this.readNextRegistration(brokerName)
+    const placement = this.placements.move(topic.placement, group, null)
+    if (placement === null) this.topics.delete(topicName)
+    else topic.placement = placement
   }
 
   private changePermissions(brokerName: string, change: (perm: number) => number): number {
     const group = this.groups.get(brokerName)
     let count = 0
-    for (const [topicName, { queues }] of this.topics) {
-      const data = queues.get(brokerName)?.data
-      if (group === undefined || data === undefined) continue
-      this.setQueues(topicName, this.shared(group, data, change(data.perm)))
+    if (group === undefined) return count
+    for (const [topicName, { placement }] of this.topics) {
+      const data = queuesOn(placement, group)?.data
+      if (data === undefined) continue
+      this.setQueues(topicName, group.share(data, change(data.perm)))
       count++
     }
     return count
@@ -382,33 +350,23 @@ export class RouteTable {
   }
 
   private removeReplica(group: BrokerGroup, id: number, replica: Replica): void {
-    const { name } = group
     group.replicas.delete(id)
     if (group.replicas.size === 0) {
-      for (const [topicName, { queues }] of this.topics) if (queues.has(name)) this.dropQueues(topicName, name)
-      this.groups.delete(name)
+      for (const topicName of this.topics.keys()) this.dropQueues(topicName, group)
+      this.groups.delete(group.name)
       return
     }
-    this.readNextRegistration(name)
+    readNextRegistration(group)
     this.showGroup(group)
     if (!group.actingMaster) return
     // Nobody takes messages for a group without master.
-    if (!group.replicas.has(MASTER_ID)) this.wipeWritePermission(name)
-    if (id < smallestId(group)) this.tellMinBrokerId(group, { offlineBrokerAddr: replica.address }, [])
+    if (!group.replicas.has(MASTER_ID)) this.wipeWritePermission(group.name)
+    if (id < group.smallestId) this.tellMinBrokerId(group, { offlineBrokerAddr: replica.address }, [])
   }
 
-  /** Something of the group changed that its replicas do not know of. */
-  private readNextRegistration(brokerName: string): void {
-    for (const replica of this.groups.get(brokerName)?.replicas.values() ?? []) replica.fingerprint = ''
-  }
-
-  /** After a change of a group: routes that show it are made anew. */
+  /** After a change of a group: answers that show it are made anew. */
   private showGroup(group: BrokerGroup): void {
-    const { standard } = group.text
-    const data = brokerData(group)
-    group.text = { standard: formatBody(data, { standard: true }), java: formatBody(data) }
-    if (group.text.standard === standard) return
-    for (const topic of this.topics.values()) if (topic.queues.has(group.name)) forget(topic)
+    if (group.refreshText()) this.placements.forgetAnswers(group)
   }
 
   private tellMinBrokerId(
@@ -417,7 +375,7 @@ export class RouteTable {
     notIds: readonly number[]
   ): void {
     if (!this.options.notifyMinBrokerIdChanged) return
-    const minBrokerId = smallestId(group)
+    const minBrokerId = group.smallestId
     const notify = [...group.replicas].filter(([id]) => !notIds.includes(id)).map(([, { address }]) => address)
     this.onMinBrokerIdChange?.({
       minBrokerId,
@@ -426,58 +384,9 @@ export class RouteTable {
       notify
     })
   }
-
-  /** RouteInfoManager#pickupTopicRouteData, ZoneRouteRPCHook */
-  private encodeRoute(topicName: string, topic: Topic, form: RouteForm, zone?: string): Buffer {
-    const groups = [...topic.queues.keys()]
-      .map(brokerName => this.groups.get(brokerName)!)
-      .filter(group => zone === undefined || inZone(group, zone))
-    const mayAct = this.options.supportActingMaster && !topicName.startsWith(MEMBER_TOPIC_PREFIX)
-    const format = (value: unknown): string => formatBody(value, { standard: form === 'standard' })
-    const brokerDatas = groups.map(group =>
-      mayAct && hasActingMaster(group, topic) ? format(actingBrokerData(group)) : group.text[form]
-    )
-    const queueDatas = groups.map(({ name }) => topic.queues.get(name)!.text)
-    const orderConf = this.options.orderMessageEnable ? this.orderConf(topicName) : undefined
-    const fields = [
-      `"brokerDatas":[${brokerDatas.join()}]`,
-      // Filter servers went with 4.x.
-      '"filterServerTable":{}',
-      ...(orderConf === undefined ? [] : [`"orderTopicConf":${format(orderConf)}`]),
-      `"queueDatas":[${queueDatas.join()}]`,
-      ...(topic.mappings.size === 0 ? [] : [`"topicQueueMappingByBroker":${format(topic.mappings)}`])
-    ]
-    return Buffer.from(`{${fields.join()}}`)
-  }
 }
 
-function forget(topic: Topic | undefined): void {
-  if (topic === undefined) return
-  topic.route.standard = null
-  topic.route.java = null
+/** Something of the group changed that its replicas do not know of. */
+function readNextRegistration(group: BrokerGroup): void {
+  for (const replica of group.replicas.values()) replica.fingerprint = ''
 }
-
-/** Addresses by id, in the order of the ids. */
-const addresses = ({ replicas }: BrokerGroup): Map<number, string> =>
-  new Map([...replicas].sort(([a], [b]) => a - b).map(([id, { address }]) => [id, address]))
-
-const brokerData = (group: BrokerGroup): BrokerData => ({
-  brokerAddrs: addresses(group),
-  brokerName: group.name,
-  cluster: group.cluster,
-  enableActingMaster: group.actingMaster,
-  zoneName: group.zoneName
-})
-
-/** Without a master, and with a topic that takes no messages: a slave may stand in for reading. */
-const hasActingMaster = (group: BrokerGroup, topic: Topic): boolean =>
-  group.actingMaster && !group.replicas.has(MASTER_ID) && (topic.queues.get(group.name)!.data.perm & PERM_WRITE) === 0
-
-/** The smallest slave under the master's id. */
-function actingBrokerData(group: BrokerGroup): BrokerData {
-  const [[, acting], ...others] = [...addresses(group)] as [[number, string], ...[number, string][]]
-  return { ...brokerData(group), brokerAddrs: new Map([[MASTER_ID, acting], ...others]) }
-}
-
-const inZone = ({ zoneName, replicas }: BrokerGroup, zone: string): boolean =>
-  zoneName?.toLowerCase() === zone.toLowerCase() || !replicas.has(MASTER_ID)

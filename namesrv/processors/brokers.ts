@@ -29,7 +29,7 @@ export function registerBrokerProcessors(
   dispatcher.register(RequestCode.WIPE_WRITE_PERM_OF_BROKER, wipeWritePermission)
   dispatcher.register(RequestCode.ADD_WRITE_PERM_OF_BROKER, addWritePermission)
 
-  function registerBroker(request: RemotingCommand, connection: Connection): RemotingCommand {
+  async function registerBroker(request: RemotingCommand, connection: Connection): Promise<RemotingCommand> {
     const header = RegisterBrokerHeader.decode(request.extFields)
     if (header.bodyCrc32 && header.bodyCrc32 !== crc32(request.body ?? new Uint8Array()))
       return response(ResponseCode.SYSTEM_ERROR, 'crc32 not match', {})
@@ -37,14 +37,16 @@ export function registerBrokerProcessors(
     const fingerprint = fingerprintOf(request)
     if (!routes.refresh(header, fingerprint, connection)) {
       const broker = { ...header, zoneName: request.extFields?.__ZONE_NAME }
-      const result = routes.register(broker, readRegistration(request.body), fingerprint, connection)
+      const result = await routes.inTurn(async () =>
+        routes.register(broker, await readRegistration(request.body), fingerprint, connection)
+      )
       if (result === 'unknown')
         return response(
           ResponseCode.SYSTEM_ERROR,
           `register broker failed: ${header.brokerName} (id ${header.brokerId}) names a single topic before it registered all`,
           {}
         )
-      if (result === 'outdated') return response(ResponseCode.SUCCESS, null, {})
+      if (result !== 'registered') return response(ResponseCode.SUCCESS, null, {})
     }
     const orderConfs = options.returnOrderTopicConfigToBroker ? kv.list(ORDER_TOPIC_NAMESPACE) : undefined
     return response(
@@ -86,13 +88,15 @@ export function registerBrokerProcessors(
     return response(ResponseCode.SUCCESS, null, null, formatBody({ brokerMemberGroup }))
   }
 
-  function wipeWritePermission(request: RemotingCommand): RemotingCommand {
+  async function wipeWritePermission(request: RemotingCommand): Promise<RemotingCommand> {
     const { brokerName } = BrokerNameHeader.decode(request.extFields)
-    return response(ResponseCode.SUCCESS, null, { wipeTopicCount: String(routes.wipeWritePermission(brokerName)) })
+    const count = await routes.inTurn(() => routes.wipeWritePermission(brokerName))
+    return response(ResponseCode.SUCCESS, null, { wipeTopicCount: String(count) })
   }
 
-  function addWritePermission(request: RemotingCommand): RemotingCommand {
+  async function addWritePermission(request: RemotingCommand): Promise<RemotingCommand> {
     const { brokerName } = BrokerNameHeader.decode(request.extFields)
-    return response(ResponseCode.SUCCESS, null, { addTopicCount: String(routes.addWritePermission(brokerName)) })
+    const count = await routes.inTurn(() => routes.addWritePermission(brokerName))
+    return response(ResponseCode.SUCCESS, null, { addTopicCount: String(count) })
   }
 }

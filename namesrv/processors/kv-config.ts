@@ -9,11 +9,10 @@ import {
   ResponseCode,
   response
 } from '../../net/index.ts'
-import { ORDER_TOPIC_NAMESPACE } from '../kv-config.ts'
 import type { NameServerState } from '../name-server.ts'
 
 /** Keys and values by namespace. A change is answered when it is durable. DefaultRequestProcessor */
-export function registerKvProcessors(dispatcher: RequestDispatcher, { routes, kv }: NameServerState): void {
+export function registerKvProcessors(dispatcher: RequestDispatcher, { kv }: NameServerState): void {
   dispatcher.register(RequestCode.PUT_KV_CONFIG, put)
   dispatcher.register(RequestCode.GET_KV_CONFIG, get)
   dispatcher.register(RequestCode.DELETE_KV_CONFIG, remove)
@@ -23,7 +22,7 @@ export function registerKvProcessors(dispatcher: RequestDispatcher, { routes, kv
     if (extFields?.namespace === undefined || extFields.key === undefined)
       return response(ResponseCode.SYSTEM_ERROR, 'namespace or key is null')
     const { namespace, key, value } = KvConfigHeader.decode(extFields)
-    await changed(namespace, key, kv.put(namespace, key, value))
+    await kv.put(namespace, key, value)
     return response(ResponseCode.SUCCESS)
   }
 
@@ -36,7 +35,7 @@ export function registerKvProcessors(dispatcher: RequestDispatcher, { routes, kv
 
   async function remove({ extFields }: RemotingCommand): Promise<RemotingCommand> {
     const { namespace, key } = KvKeyHeader.decode(extFields)
-    await changed(namespace, key, kv.delete(namespace, key))
+    await kv.delete(namespace, key)
     return response(ResponseCode.SUCCESS)
   }
 
@@ -45,10 +44,5 @@ export function registerKvProcessors(dispatcher: RequestDispatcher, { routes, kv
     const table = kv.list(namespace)
     if (table !== undefined) return response(ResponseCode.SUCCESS, null, null, formatBody({ table }))
     return response(ResponseCode.QUERY_NOT_FOUND, `No config item, Namespace: ${namespace}`)
-  }
-
-  function changed(namespace: string, key: string, durable: Promise<void>): Promise<void> {
-    if (namespace === ORDER_TOPIC_NAMESPACE) routes.forgetRoute(key)
-    return durable
   }
 }

@@ -27,7 +27,7 @@ export function registerSettingsProcessors(dispatcher: RequestDispatcher, { opti
 
   async function update({ body }: RemotingCommand): Promise<RemotingCommand> {
     const { changed, remark } = updateSettings(namesrvSettings, options, Buffer.from(body ?? []).toString('utf8'))
-    routes.forgetRoute()
+    routes.forgetAnswers()
     for (const [key, value] of changed) changes.set(key, value)
     if (changed.size > 0) await file?.save()
     return response(ResponseCode.SUCCESS, remark)

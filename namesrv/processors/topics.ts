@@ -12,9 +12,9 @@ import {
   response,
   TopicHeader
 } from '../../net/index.ts'
+import type { QueueData } from '../broker-group.ts'
 import type { NameServerState } from '../name-server.ts'
 import { int } from '../registration.ts'
-import type { QueueData } from '../route-table.ts'
 
 /** From this release, 4.9.4, clients read standard JSON. */
 const FIRST_STANDARD_JSON_VERSION = 401
@@ -67,15 +67,18 @@ export function registerTopicProcessors(dispatcher: RequestDispatcher, state: Na
   }
 
   /** What a broker with enableSingleTopicRegister sends when a topic changed. */
-  function registerTopic(request: RemotingCommand): RemotingCommand {
+  async function registerTopic(request: RemotingCommand): Promise<RemotingCommand> {
     const { topic } = TopicHeader.decode(request.extFields)
-    if (request.body !== null) routes.registerTopic(topic, readQueues(parseBody(request.body)))
+    if (request.body !== null) {
+      const queues = readQueues(parseBody(request.body))
+      await routes.inTurn(() => routes.registerTopic(topic, queues))
+    }
     return response(ResponseCode.SUCCESS)
   }
 
-  function deleteTopic(request: RemotingCommand): RemotingCommand {
+  async function deleteTopic(request: RemotingCommand): Promise<RemotingCommand> {
     const { topic, clusterName } = DeleteTopicInNamesrvHeader.decode(request.extFields)
-    routes.deleteTopic(topic, clusterName || undefined)
+    await routes.inTurn(() => routes.deleteTopic(topic, clusterName || undefined))
     return response(ResponseCode.SUCCESS)
   }
 
