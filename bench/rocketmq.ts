@@ -2,11 +2,12 @@ import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
-import { type AddressInfo, connect, createServer } from 'node:net'
+import { connect } from 'node:net'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { NameServer } from '../namesrv/index.ts'
+import { freePort } from './free-port.ts'
 import { durabilityOf, type Flush, scratchFolder, type Target } from './targets.ts'
 import { usageOf } from './usage.ts'
 
@@ -56,15 +57,6 @@ export async function rocketmqJars(): Promise<string | null> {
     rmSync(unfinished, { recursive: true, force: true })
   }
   return jars
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
 }
 
 /** Resolves when somebody listens. */

@@ -84,10 +84,20 @@ export class Program {
     })
   }
 
-  async stop(): Promise<void> {
-    if (this.process.exitCode !== null) return
+  /** Ends it in order. */
+  stop(): Promise<void> {
+    return this.end('SIGTERM')
+  }
+
+  /** Ends it without warning. */
+  kill(): Promise<void> {
+    return this.end('SIGKILL')
+  }
+
+  private async end(signal: NodeJS.Signals): Promise<void> {
+    if (this.process.exitCode !== null || this.process.signalCode !== null) return
     const ended = once(this.process, 'exit')
-    this.process.kill('SIGTERM')
+    this.process.kill(signal)
     await ended
   }
 }

@@ -20,5 +20,7 @@ export interface Coordinator {
   read(prefix: string): Promise<Map<string, string>>
   /** Writes all or nothing: only if each key has the value named for it, null for none. False when one has not. */
   write(expected: readonly (readonly [key: string, value: string | null])[], values: readonly Write[]): Promise<boolean>
+  /** Calls when a key that begins with `prefix` has changed, until it is closed. Calls may be missing, and too many. */
+  watch(prefix: string, onChange: () => void): void
   close(): void
 }

@@ -25,6 +25,8 @@ interface Candidate extends Place {
 
 interface InSync {
   readonly epoch: number
+  /** The master of that epoch, which is one of the members. */
+  readonly master: number
   /** Grows with each write, so that a late one of before cannot be taken for the current one. */
   readonly version: number
   readonly members: readonly number[]
@@ -87,7 +89,7 @@ export class Election {
   private standing: { round: string | null; sinceMs: number } | null = null
 
   /** While leading: what `insync` holds; the text is null when a write of it got no answer. */
-  private inSync: InSync = { epoch: 0, version: 0, members: [] }
+  private inSync: InSync = { epoch: 0, master: 0, version: 0, members: [] }
   private inSyncText: string | null = null
   /** While leading: all that may stand in `insync`, or come to stand there, without itself. */
   private possible: ReadonlySet<number> = new Set()
@@ -114,6 +116,7 @@ export class Election {
   }
 
   start(): void {
+    this.coordinator.watch(this.options.prefix, () => this.wake?.())
     this.running = this.run()
   }
 
@@ -212,8 +215,11 @@ export class Election {
       return
     }
     // The best one first; the next one when that one does not come.
-    const all = state.inSync !== null && eligible.length === state.inSync.members.length
-    if (clock.now() - this.standing.sinceMs < candidacyMs * ((all ? 0 : 1) + rank)) return
+    const missing = state.inSync?.members.filter(each => !eligible.some(({ id }) => id === each))
+    // An old master that still runs comes at once.
+    const isOldMaster = (id: number) => id === state.inSync!.master
+    const patience = missing === undefined ? 1 : missing.length === 0 ? 0 : missing.every(isOldMaster) ? 0.5 : 1
+    if (clock.now() - this.standing.sinceMs < candidacyMs * (patience + rank)) return
 
     const sentMs = clock.now()
     const lease = await coordinator.grant(ttlMs)
@@ -221,7 +227,7 @@ export class Election {
     this.leasedUntilMs = sentMs + ttlMs / 2
     const epoch = Math.max(Number(round ?? 0), ...eligible.map(each => each.epoch)) + 1
     const master: MasterInfo = { id: member.id, address: member.address, epoch, lease }
-    const inSync: InSync = { epoch, version: 0, members: eligible.map(({ id }) => id) }
+    const inSync: InSync = { epoch, master: member.id, version: 0, members: eligible.map(({ id }) => id) }
     const inSyncText = JSON.stringify(inSync)
     const won = await coordinator.write(
       [
@@ -292,6 +298,7 @@ export class Election {
     if (![...wanted].every(id => written.has(id) || member.hasAllConfirmed(id))) return
     const inSync: InSync = {
       epoch: this.inSync.epoch,
+      master: member.id,
       version: this.inSync.version + 1,
       members: [member.id, ...wanted].sort((a, b) => a - b)
     }

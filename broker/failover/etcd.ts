@@ -1,4 +1,8 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import type { Coordinator, Write } from './coordinator.ts'
+
+/** Between two attempts to watch. */
+const WATCH_AGAIN_MS = 1000
 
 const encode = (text: string): string => Buffer.from(text).toString('base64')
 const decode = (text: string | undefined): string => Buffer.from(text ?? '', 'base64').toString()
@@ -13,8 +17,8 @@ function endOf(prefix: string): string {
 type Json = Record<string, unknown>
 
 /**
- * etcd over its JSON gateway, which every etcd from 3.4 on serves on its client port: four short calls are all that an
- * election needs, and Node's fetch makes them without a package. Endpoints are tried in turn, beginning with the one that
+ * etcd over its JSON gateway, which every etcd from 3.4 on serves on its client port: five calls are all that an election
+ * needs, and Node's fetch makes them without a package. Endpoints are tried in turn, beginning with the one that
  * answered last.
  */
 export class Etcd implements Coordinator {
@@ -90,6 +94,24 @@ export class Etcd implements Coordinator {
       }))
     })
     return succeeded === true
+  }
+
+  watch(prefix: string, onChange: () => void): void {
+    void this.keepWatching(prefix, onChange)
+  }
+
+  private async keepWatching(prefix: string, onChange: () => void): Promise<void> {
+    const { signal } = this.aborted
+    const body = JSON.stringify({ create_request: { key: encode(prefix), range_end: endOf(prefix) } })
+    while (!signal.aborted) {
+      try {
+        const answer = await fetch(`${this.endpoints[0]}/v3/watch`, { method: 'POST', body, signal })
+        for await (const _ of answer.body ?? []) onChange()
+      } catch {
+        // Whoever waits looks from time to time in any case.
+      }
+      if (!signal.aborted) await delay(WATCH_AGAIN_MS, undefined, { ref: false })
+    }
   }
 
   close(): void {

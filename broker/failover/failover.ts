@@ -17,6 +17,7 @@ const MASTER_CODES = [
   RequestCode.SEND_MESSAGE_V2,
   RequestCode.SEND_BATCH_MESSAGE,
   RequestCode.CONSUMER_SEND_MSG_BACK,
+  RequestCode.RECALL_MESSAGE,
   RequestCode.LOCK_BATCH_MQ
 ]
 /** What a slave does too, but no master that may have been replaced. */
@@ -136,6 +137,7 @@ export class Failover implements Member {
   }
 
   private refuseWrite(): RemotingCommand | null {
+    if (!this.ready && this.leads) this.look()
     if (this.leads && this.ready && this.election.holds) return null
     return refused(this.leads ? 'this broker does not hold its lease as the master' : 'this broker is not the master')
   }

@@ -74,6 +74,7 @@ class Shared {
   private readonly leases = new Map<string, { ttlMs: number; endMs: number }>()
   private readonly clock: ManualClock
   private nextLease = 1
+  readonly watchers: (() => void)[] = []
 
   constructor(clock: ManualClock) {
     this.clock = clock
@@ -89,6 +90,7 @@ class Shared {
   end(id: string): void {
     this.leases.delete(id)
     for (const [key, { lease }] of this.values) if (lease === id) this.values.delete(key)
+    for (const changed of this.watchers) changed()
   }
 
   grant(ttlMs: number): string {
@@ -108,6 +110,7 @@ class Shared {
     for (const [key, value] of expected) if ((this.values.get(key)?.value ?? null) !== value) return false
     for (const { lease } of values) if (lease !== undefined && !this.leases.has(lease)) throw new Error('no such lease')
     for (const { key, value, lease } of values) this.values.set(key, { value, lease })
+    for (const changed of this.watchers) changed()
     return true
   }
 }
@@ -170,6 +173,17 @@ class Client implements Coordinator {
   }
   write(expected: readonly (readonly [string, string | null])[], values: readonly Write[]) {
     return this.call(() => this.shared.write(expected, values))
+  }
+  /** Some changes are not told. */
+  watch(_prefix: string, onChange: () => void) {
+    const { shared, clock, random } = this
+    const { generation } = clock
+    shared.watchers.push(() => {
+      if (random() >= LOSS && generation === clock.generation)
+        clock.after(below(random, 60), () => {
+          if (this.connected && shared.up) onChange()
+        })
+    })
   }
   close() {}
 }
