@@ -31,10 +31,13 @@ const CUT_CODES: Readonly<Record<number, number>> = Object.fromEntries(
   [200050, 200051, 200052, 200053, 200054, 200055, 200056, 200151].map(code => [code & 0xffff, code])
 )
 
+const NO_BYTES = Buffer.alloc(0)
+const NO_VIEW = new DataView(new ArrayBuffer(0))
+
 /** One whole frame in place. Reused: valid only while its handler runs. */
 export class Frame {
-  bytes: Buffer = Buffer.alloc(0)
-  view: DataView = new DataView(new ArrayBuffer(0))
+  bytes: Buffer = NO_BYTES
+  view: DataView = NO_VIEW
   headerStart = 0
   headerEnd = 0
   bodyEnd = 0
@@ -60,6 +63,12 @@ export class Frame {
     this.bodyEnd = end
     this.serializeType = type
     this.code = type === BINARY_HEADER ? this.binaryCode() : this.jsonCode()
+  }
+
+  /** Lets go of the bytes: a connection that falls silent does not hold its last large frame. */
+  release(): void {
+    this.bytes = NO_BYTES
+    this.view = NO_VIEW
   }
 
   private binaryCode(): number {
@@ -170,6 +179,7 @@ export class FrameDecoder {
     this.carried = 0
     this.frame.set(whole, new DataView(whole.buffer, whole.byteOffset, size), 0, size)
     sink.onFrame(this.frame)
+    this.frame.release()
     return pos
   }
 
