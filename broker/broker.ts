@@ -38,6 +38,7 @@ import { registerStatisticsRequests } from './processors/statistics.ts'
 import { registerTopicRequests } from './processors/topics.ts'
 import { QueueLocks } from './queue-locks.ts'
 import { EpochFile } from './replication/epoch-file.ts'
+import { JavaSlaves } from './replication/java-slaves.ts'
 import { ReplicationMaster } from './replication/master.ts'
 import { ReplicationSlave } from './replication/slave.ts'
 import { Scheduler } from './scheduler.ts'
@@ -84,6 +85,8 @@ export class Broker {
   /** One of them, by the broker's role. */
   master: ReplicationMaster | null = null
   slave: ReplicationSlave | null = null
+  /** Serves RocketMQ's slaves, of which the NameServers tell. */
+  private javaSlaves: JavaSlaves | null = null
   /** Decides on the role, where an etcd is named. */
   failover: Failover | null = null
 
@@ -93,6 +96,7 @@ export class Broker {
   private vipServer: RemotingServer | null = null
   private vipDispatcher: RequestDispatcher | null = null
   private port = 0
+  private haPort = 0
   private registered = false
 
   constructor(options: Partial<BrokerOptions> & Pick<BrokerOptions, 'storePathRootDir'>, seams: BrokerSeams = {}) {
@@ -133,7 +137,7 @@ export class Broker {
 
   /** `host:port` that Java slaves use. */
   get haAddress(): string {
-    return hostOf(this.options.brokerIP2 ?? this.host, this.options.haListenPort || this.port + 1).text
+    return hostOf(this.options.brokerIP2 ?? this.host, this.haPort || this.options.haListenPort || this.port + 1).text
   }
 
   /**
@@ -172,10 +176,7 @@ export class Broker {
     this.groups.load()
     this.offsets.load()
     this.delay.load()
-    this.nameServers = new NameServers(options, this.caller, this.topics, {
-      address: this.address,
-      haAddress: this.haAddress
-    })
+    this.nameServers = new NameServers(options, this.caller, this.topics, this)
     this.topics.onChange = changed => {
       for (const topic of this.topics.compacted(changed.length > 0 ? changed : undefined))
         this.store.compactTopic(topic)
@@ -189,6 +190,7 @@ export class Broker {
     else {
       this.master = new ReplicationMaster(this, epochs)
       await this.master.start()
+      if (options.namesrvAddr !== '') await this.listenHa(this.master)
     }
     this.schedule()
   }
@@ -261,6 +263,11 @@ export class Broker {
     return this.options.masterAddress ?? this.nameServers.masterAddress
   }
 
+  /** Where a master serves RocketMQ's slaves; null when no NameServer says so. */
+  masterHaAddress(): string | null {
+    return this.options.masterAddress === null ? this.nameServers.masterHaAddress : null
+  }
+
   /** States of the tables that a slave takes over: topics, groups, offsets, delay progress. */
   metadataVersions(): string {
     return [this.topics.version, this.groups.version, this.offsets.version, this.delay.version]
@@ -295,6 +302,19 @@ export class Broker {
     scheduler.every('delete old files', this.store.options.cleanResourceIntervalMs, async () => {
       if (this.failover?.isSwitching !== true) await this.store.cleanUp()
     })
+  }
+
+  /** RocketMQ's slaves come to `haListenPort`. Throws NetError when one that was asked for is taken. */
+  private async listenHa(master: ReplicationMaster): Promise<void> {
+    const { haListenPort, listenPort } = this.options
+    const javaSlaves = new JavaSlaves(this, master)
+    try {
+      this.haPort = await javaSlaves.listen(haListenPort || (listenPort === 0 ? 0 : listenPort + 1))
+      this.javaSlaves = javaSlaves
+    } catch (error) {
+      if (haListenPort !== 0) throw error
+      this.log.warn({ reason: (error as Error).message }, 'the HA port is not served')
+    }
   }
 
   /** RocketMQ's slaves and old clients come to `listenPort - 2`. */
@@ -348,6 +368,7 @@ export class Broker {
     await this.scheduler.stop()
     await this.delay.close()
     await this.slave?.close()
+    await this.javaSlaves?.close()
     this.master?.close()
     this.heldPulls.close()
     await this.closeServers()

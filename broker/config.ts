@@ -4,6 +4,7 @@ import { storeDefaults } from '../engine/index.ts'
 import { NetError, readSettings, type Settings, settingsText, updateSettings } from '../net/index.ts'
 import { inertSettings } from './inert-settings.ts'
 import type { BrokerOptions } from './options.ts'
+import { MAX_PIECE_BYTES } from './replication/java-frames.ts'
 
 const PORT = [0, 65_535] as const
 const MAX_INT = 2_147_483_647
@@ -55,7 +56,7 @@ export const brokerSettings = {
     default: 10_912,
     option: 'haListenPort',
     range: PORT,
-    note: 'The port that slaves are told. Without it, or 0: listenPort + 1.'
+    note: "The port for slaves of RocketMQ, which the NameServers know. Without it, or 0: listenPort + 1. Skylark's own slaves come to listenPort."
   },
   etcdEndpoints: {
     default: '',
@@ -234,6 +235,27 @@ export const brokerSettings = {
     option: 'masterAddress',
     form: ADDRESS,
     note: "On a slave: its master's host:port, the port that clients use. Without it: what the NameServers name."
+  },
+  haSendHeartbeatInterval: {
+    default: 5000,
+    option: 'haSendHeartbeatIntervalMs',
+    range: POSITIVE,
+    dynamic: true,
+    note: "How often RocketMQ's masters and slaves are told that this broker is there while there is nothing else to tell, in ms."
+  },
+  haHousekeepingInterval: {
+    default: 20_000,
+    option: 'haHousekeepingIntervalMs',
+    range: POSITIVE,
+    dynamic: true,
+    note: "A connection to RocketMQ's masters and slaves on which nothing arrives for so long is closed, in ms."
+  },
+  haTransferBatchSize: {
+    default: 32_768,
+    option: 'haTransferBatchSizeBytes',
+    range: [1024, MAX_PIECE_BYTES],
+    dynamic: true,
+    note: 'How much of the log a slave of RocketMQ gets at once, in bytes.'
   },
   haFlowControlEnable: {
     default: false,

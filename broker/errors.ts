@@ -19,7 +19,10 @@ export const BrokerErrors = {
   MESSAGE_ILLEGAL: '{reason}',
   NOT_FOUND: '{reason}',
   UNSUPPORTED: '{reason}',
-  CONSUMER_NOT_ONLINE: '{reason}'
+  CONSUMER_NOT_ONLINE: '{reason}',
+  HA_REFUSED: '{reason}',
+  LOG_DIFFERS:
+    "the slave's log is not the beginning of its master's: {reason}. If the master is the right one, stop the slave, set its store aside, and start it with an empty one"
 } as const
 
 export type BrokerErrorCode = keyof typeof BrokerErrors
@@ -39,7 +42,9 @@ const RESPONSE_CODES: Readonly<Record<BrokerErrorCode, number>> = {
   MESSAGE_ILLEGAL: ResponseCode.MESSAGE_ILLEGAL,
   NOT_FOUND: ResponseCode.QUERY_NOT_FOUND,
   UNSUPPORTED: ResponseCode.SYSTEM_ERROR,
-  CONSUMER_NOT_ONLINE: ResponseCode.CONSUMER_NOT_ONLINE
+  CONSUMER_NOT_ONLINE: ResponseCode.CONSUMER_NOT_ONLINE,
+  HA_REFUSED: ResponseCode.ILLEGAL_OPERATION,
+  LOG_DIFFERS: ResponseCode.ILLEGAL_OPERATION
 }
 
 /** An error of this folder; `code` is for programs, `responseCode` for peers, the sentence for people. */

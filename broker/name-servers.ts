@@ -2,6 +2,7 @@ import { crc32 } from '../message/index.ts'
 import {
   formatBody,
   type Log,
+  parseBody,
   type RemotingClient,
   type RemotingCommand,
   RequestCode,
@@ -26,6 +27,12 @@ export interface BrokerIdentity {
   haAddress: string
 }
 
+/** Of GET_BROKER_CLUSTER_INFO. BrokerData */
+interface ClusterMember {
+  cluster: string
+  brokerAddrs: Record<string, string>
+}
+
 /** Tells every NameServer, in parallel and each for itself, what this broker serves. BrokerOuterAPI */
 export class NameServers {
   private readonly options: BrokerOptions
@@ -38,6 +45,8 @@ export class NameServers {
   private reachable = new Map<string, boolean>()
   /** What the last registration of a slave was told; null while no master is known. */
   masterAddress: string | null = null
+  /** Where that master serves RocketMQ's slaves. */
+  masterHaAddress: string | null = null
 
   constructor(options: BrokerOptions, client: RemotingClient, topics: TopicTable, identity: BrokerIdentity) {
     this.options = options
@@ -112,7 +121,11 @@ export class NameServers {
     await this.toEach('register', this.options.registerBrokerTimeoutMs, addresses, {
       make: () => request(RequestCode.REGISTER_BROKER, header, body),
       onAnswer: (_, answer) => {
-        if (answer.extFields?.masterAddr) this.masterAddress = answer.extFields.masterAddr
+        const { masterAddr, haServerAddr } = answer.extFields ?? {}
+        if (masterAddr) {
+          this.masterAddress = masterAddr
+          this.masterHaAddress = haServerAddr || null
+        }
       }
     })
   }
@@ -130,6 +143,25 @@ export class NameServers {
     await this.toEach('unregister', UNREGISTER_TIMEOUT_MS, this.addressList, {
       make: () => request(RequestCode.UNREGISTER_BROKER, this.identityFields())
     })
+  }
+
+  /**
+   * The brokers of this one's name, by id, as the NameServers know them now. Throws when none answers.
+   * GET_BROKER_CLUSTER_INFO, which NameServers of all versions serve
+   */
+  async members(): Promise<Map<number, string>> {
+    const { brokerName, brokerClusterName } = this.options
+    const members = new Map<number, string>()
+    const ask = async (address: string) => {
+      const answer = await this.client.invoke(address, request(RequestCode.GET_BROKER_CLUSTER_INFO), QUERY_TIMEOUT_MS)
+      const { brokerAddrTable } = (parseBody(answer.body) ?? {}) as { brokerAddrTable?: Record<string, ClusterMember> }
+      const known = brokerAddrTable?.[brokerName]
+      if (known?.cluster !== brokerClusterName) return
+      for (const [id, brokerAddr] of Object.entries(known.brokerAddrs)) members.set(Number(id), brokerAddr)
+    }
+    const answers = await Promise.allSettled(this.addressList.map(ask))
+    if (answers.every(({ status }) => status === 'rejected')) throw new Error('no NameServer answers')
+    return members
   }
 
   private identityFields(): Record<string, string> {

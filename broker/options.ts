@@ -15,8 +15,14 @@ export interface BrokerOptions {
   brokerIP1: string | null
   /** The address that slaves are told. Default: brokerIP1. */
   brokerIP2: string | null
-  /** Where Java slaves connect; told to NameServers. Default: 0, which is listenPort + 1. */
+  /** Where slaves of RocketMQ connect; told to NameServers. Default: 0, which is listenPort + 1. */
   haListenPort: number
+  /** How often RocketMQ's masters and slaves are told that this broker is there while there is nothing else. Default: 5,000. */
+  haSendHeartbeatIntervalMs: number
+  /** A connection to one of them on which nothing arrives for so long is closed. Default: 20,000. */
+  haHousekeepingIntervalMs: number
+  /** How much of the log one of its slaves gets at once. Default: 32,768. */
+  haTransferBatchSizeBytes: number
   /** NameServers, separated by `;`. Default: none. */
   namesrvAddr: string
   brokerClusterName: string
@@ -123,6 +129,9 @@ export const brokerDefaults: Readonly<Omit<BrokerOptions, 'storePathRootDir' | '
   haMaxTimeSlaveNotCatchupMs: 15_000,
   etcdEndpoints: '',
   failoverLeaseMs: 2000,
+  haSendHeartbeatIntervalMs: 5000,
+  haHousekeepingIntervalMs: 20_000,
+  haTransferBatchSizeBytes: 32_768,
   haFlowControlEnable: false,
   maxHaTransferBytesPerSecond: 100 * 1024 * 1024,
   brokerPermission: 6,

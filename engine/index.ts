@@ -1,5 +1,6 @@
 // Open a store, put and get messages.
 
+export type { LogTail } from './log-tail.ts'
 export { messageOf, type NewMessage } from './message-of.ts'
 export { MessageStore, openStore, type StoreSeams, type StoreStatistics } from './message-store.ts'
 export { type PutMessage, type PutResult, PutStatus, type PutWaiter } from './put-status.ts'

@@ -10,6 +10,7 @@ import { EngineError } from './errors.ts'
 import type { Files } from './files.ts'
 import { KeyIndex } from './key-index.ts'
 import { type Log, silentLog } from './log.ts'
+import { type LogTail, tailBefore } from './log-tail.ts'
 import { MappedFileQueue } from './mapped-file.ts'
 import { realFiles } from './native/real-files.ts'
 import { OpenFiles } from './open-files.ts'
@@ -272,6 +273,12 @@ export class MessageStore {
   /** Bytes of the log from an offset on, up to the end of its file; none at the log's end. */
   readRaw(physicalOffset: number, maxBytes: number): Promise<Uint8Array> {
     return this.commitLog.readRaw(physicalOffset, maxBytes)
+  }
+
+  /** The last whole record that ends at or before an offset. */
+  tailBefore(physicalOffset: number): Promise<LogTail> {
+    const { segments, queues, clock, log } = this
+    return tailBefore(physicalOffset, segments, queues, clock, log)
   }
 
   /** Replicas hold everything below `offset`: puts wait for that, and consumers see nothing beyond. Infinite asks none. */

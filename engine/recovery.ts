@@ -125,15 +125,8 @@ export class Recovery implements ScanListener {
     if (this.headAt(physicalOffset) !== null) return physicalOffset
     let best = start
     for (const queue of this.parts.queues.all()) {
-      let low = queue.minOffset
-      let high = queue.maxOffset
-      while (low < high) {
-        const middle = Math.floor((low + high) / 2)
-        if (queue.physicalAt(middle) <= physicalOffset) low = middle + 1
-        else high = middle
-      }
-      const candidate = low > queue.minOffset ? queue.physicalAt(low - 1) : -1
-      if (candidate > best && candidate <= physicalOffset && this.headAt(candidate) !== null) best = candidate
+      const candidate = queue.lastRecordBefore(physicalOffset)
+      if (candidate > best && this.headAt(candidate) !== null) best = candidate
     }
     return best
   }

@@ -68,6 +68,8 @@ export class Reput implements LogFollower {
   /** Up to here the log may be followed. */
   private end = 0
   private reading = false
+  /** Kept, for its buffer is large. */
+  private scanner: LogScanner | null = null
   private stalled = false
   private caughtUp: Promise<void> = Promise.resolve()
 
@@ -141,7 +143,8 @@ export class Reput implements LogFollower {
   }
 
   private async readOn(): Promise<void> {
-    const scanner = new LogScanner(this.segments, false, this.clock, this.log)
+    this.scanner ??= new LogScanner(this.segments, false, this.clock, this.log)
+    const { scanner } = this
     this.reading = true
     while (this.offset < this.end) {
       const { end } = this

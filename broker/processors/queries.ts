@@ -173,6 +173,11 @@ export function registerQueryRequests(broker: Broker): void {
     response(ResponseCode.SUCCESS, null, null, formatBody(offsets.toBody()))
   )
 
+  // AdminBrokerProcessor#getAllMessageRequestMode: a slave of RocketMQ asks; no group pops
+  dispatcher.register(RequestCode.GET_ALL_MESSAGE_REQUEST_MODE, () =>
+    response(ResponseCode.SUCCESS, null, null, formatBody({ messageRequestModeMap: {} }))
+  )
+
   // AdminBrokerProcessor#getAllDelayOffset
   dispatcher.register(RequestCode.GET_ALL_DELAY_OFFSET, () =>
     response(ResponseCode.SUCCESS, null, null, formatBody(broker.delay.toBody()))

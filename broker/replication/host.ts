@@ -29,6 +29,8 @@ export interface ReplicationHost {
   reopenStore(cutAt: number | null): Promise<void>
   /** Where the master is; null while nobody knows one. */
   masterAddress(): string | null
+  /** Where it serves RocketMQ's slaves; null when nobody says so. */
+  masterHaAddress(): string | null
   /** States of the tables that a slave takes over. */
   metadataVersions(): string
   /** Connections of one's own, which end with it. */

@@ -171,6 +171,11 @@ export class ReplicationMaster {
     return null
   }
 
+  /** Resolves when something was written, or after a time. */
+  more(waitMs: number): Promise<void> {
+    return new Promise(resolve => this.hold(resolve, waitMs))
+  }
+
   private hold(answer: () => void, waitMs: number): void {
     const cancel = this.broker.clock.after(waitMs, () => {
       this.held.delete(held)

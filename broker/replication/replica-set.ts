@@ -69,6 +69,10 @@ export class ReplicaSet {
     return replica
   }
 
+  has(brokerId: number): boolean {
+    return this.replicas.has(brokerId)
+  }
+
   /** A replica whose connection is gone; another one under its id stays. */
   leave(replica: Replica): void {
     if (this.replicas.get(replica.brokerId) === replica) this.replicas.delete(replica.brokerId)

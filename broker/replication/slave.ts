@@ -2,7 +2,6 @@ import {
   formatBody,
   JoinMasterHeader,
   JoinMasterResponseHeader,
-  parseBody,
   type RemotingCommand,
   ReplicateHeader,
   ReplicateResponseHeader,
@@ -11,51 +10,43 @@ import {
   request,
   response
 } from '../../net/index.ts'
+import { BrokerError } from '../errors.ts'
 import type { EpochFile } from './epoch-file.ts'
 import type { ReplicationHost } from './host.ts'
+import { JavaMaster } from './java-master.ts'
+import { MasterTables } from './master-tables.ts'
+import { SlaveStatus } from './slave-status.ts'
 
 const FETCH_BYTES = 4 * 1024 * 1024
 const WAIT_MS = 1000
 const TIMEOUT_MS = 10_000
 const RETRY_MS = 500
-
-/** What `haStatus` shows of a slave. HARuntimeInfo.HAClientRuntimeInfo */
-export interface SlaveStatus {
-  masterAddress: string
-  lastReadMs: number
-  lastWriteMs: number
-  masterMaxOffset: number
-  /** Bytes that came within the last second that was counted. */
-  bytesPerSecond: number
-}
+/** One that was just elected serves replicas in a moment. */
+const ELECTED_RETRY_MS = 50
+const MAX_RETRY_MS = 8000
 
 /**
  * The slave's half of replication: it finds from where on its log differs from its master's, cuts that off, and takes over
  * what the master has, byte by byte; and the master's topics, groups, offsets and delay progress when they changed.
  */
 export class ReplicationSlave {
-  readonly status: SlaveStatus = {
-    masterAddress: '',
-    lastReadMs: 0,
-    lastWriteMs: 0,
-    masterMaxOffset: 0,
-    bytesPerSecond: 0
-  }
+  readonly status = new SlaveStatus()
   private readonly broker: ReplicationHost
   readonly epochs: EpochFile
   private readonly client: ReturnType<ReplicationHost['newCaller']>
   private running: Promise<void> | null = null
   private stopped = false
   private wake: () => void = () => {}
-  private versions: string[] = []
-  private syncing: Promise<void> | null = null
-  private countedSince = 0
-  private counted = 0
+  private readonly tables: MasterTables
+  private readonly javaMaster: JavaMaster
+  private retryMs = RETRY_MS
 
   constructor(broker: ReplicationHost, epochs: EpochFile) {
     this.broker = broker
     this.epochs = epochs
     this.client = broker.newCaller()
+    this.tables = new MasterTables(broker, this.client)
+    this.javaMaster = new JavaMaster(broker, this.client, epochs, this.status, this.tables)
   }
 
   start(): void {
@@ -78,10 +69,11 @@ export class ReplicationSlave {
         await this.followMaster(address)
       } catch (error) {
         const reason = (error as Error).message
-        if (!this.stopped && reason !== lastReason) log.warn({ master: address, reason }, 'replication waits')
+        const level = error instanceof BrokerError ? 'error' : 'warn'
+        if (!this.stopped && reason !== lastReason) log[level]({ master: address, reason }, 'replication waits')
         lastReason = reason
       }
-      if (!this.stopped) await this.pause(RETRY_MS)
+      if (!this.stopped) await this.pause(this.broker.failover === null ? this.retryMs : ELECTED_RETRY_MS)
     }
   }
 
@@ -98,6 +90,11 @@ export class ReplicationSlave {
   private async followMaster(address: string): Promise<void> {
     const { broker, epochs } = this
     let offset = await this.join(address)
+    if (offset === null) {
+      await this.followJavaMaster(address)
+      return
+    }
+    this.retryMs = RETRY_MS
     let ackOffset = this.held(offset)
     this.status.masterAddress = address
     broker.log.info({ master: address, offset }, 'replication runs')
@@ -117,20 +114,27 @@ export class ReplicationSlave {
       )
       const header = ReplicateResponseHeader.decode(answer.extFields)
       if (header.offset !== offset) throw new Error(`the master answered for offset ${header.offset}, not ${offset}`)
-      this.status.lastReadMs = broker.clock.now()
-      this.status.masterMaxOffset = header.maxOffset
       const bytes = answer.body
+      this.status.read(broker.clock.now(), header.maxOffset, bytes?.length ?? 0)
       if (bytes !== null && bytes.length > 0) {
         if (header.epoch > epochs.history.last) await epochs.begin(header.epoch, header.epochStart)
         broker.store.appendRaw(offset, bytes)
         offset += bytes.length
-        this.count(bytes.length)
         if (broker.store.options.flushDiskType === 'SYNC_FLUSH') await broker.store.flush()
         ackOffset = this.held(offset)
       }
       broker.store.replicated(Math.min(header.confirmOffset, offset))
-      this.syncMetadata(address, header.versions)
+      this.tables.changed(address, header.versions.split(' '))
     }
+  }
+
+  private async followJavaMaster(address: string): Promise<void> {
+    // A refusal, of which only people can be the end, is not tried again twice a second.
+    const { retryMs } = this
+    this.retryMs = Math.min(retryMs * 2, MAX_RETRY_MS)
+    await this.javaMaster.follow(address, () => {
+      this.retryMs = RETRY_MS
+    })
   }
 
   /** Up to where it may say that it holds the log: under SYNC_FLUSH, what is flushed. */
@@ -139,24 +143,13 @@ export class ReplicationSlave {
     return options.flushDiskType === 'SYNC_FLUSH' ? Math.min(offset, flushedOffset) : offset
   }
 
-  private count(bytes: number): void {
-    const nowMs = this.broker.clock.now()
-    this.status.lastWriteMs = nowMs
-    if (nowMs - this.countedSince >= 1000) {
-      this.status.bytesPerSecond = this.counted
-      this.counted = 0
-      this.countedSince = nowMs
-    }
-    this.counted += bytes
-  }
-
-  /** Finds from where on the logs differ, and cuts this one there. Returns where to go on. */
-  private async join(address: string): Promise<number> {
+  /** Finds from where on the logs differ, and cuts this one there. Returns where to go on; null when the master is RocketMQ's. */
+  private async join(address: string): Promise<number | null> {
     const { broker, epochs } = this
     const { options } = broker
     const { store } = broker
     await epochs.fit(store.maxPhysicalOffset)
-    const answer = await this.ask(
+    const answer = await this.client.invoke(
       address,
       request(
         RequestCode.JOIN_MASTER,
@@ -171,9 +164,11 @@ export class ReplicationSlave {
           epochs: epochs.history.epochs,
           fileSizeBytes: store.options.mappedFileSizeCommitLogBytes
         })
-      )
+      ),
+      TIMEOUT_MS
     )
-    const { startOffset, minOffset } = JoinMasterResponseHeader.decode(answer.extFields)
+    if (answer.code === ResponseCode.REQUEST_CODE_NOT_SUPPORTED && broker.failover === null) return null
+    const { startOffset, minOffset } = JoinMasterResponseHeader.decode(successful(answer).extFields)
     const isEmpty = store.maxPhysicalOffset === 0 || store.maxPhysicalOffset === store.minPhysicalOffset
     if (startOffset < store.maxPhysicalOffset || (startOffset > store.maxPhysicalOffset && !isEmpty)) {
       broker.log.warn(
@@ -188,45 +183,20 @@ export class ReplicationSlave {
   }
 
   private async ask(address: string, command: RemotingCommand): Promise<RemotingCommand> {
-    const answer = await this.client.invoke(address, command, TIMEOUT_MS)
-    if (answer.code !== ResponseCode.SUCCESS) throw new Error(answer.remark ?? `the master answered ${answer.code}`)
-    return answer
-  }
-
-  /** What changed at the master is fetched while the log goes on. SlaveSynchronize */
-  private syncMetadata(address: string, text: string): void {
-    const versions = text.split(' ')
-    if (this.syncing !== null || versions.every((version, i) => version === this.versions[i])) return
-    this.syncing = this.fetchMetadata(address, versions)
-      .catch(error =>
-        this.broker.log.warn({ reason: (error as Error).message }, "the master's tables could not be fetched")
-      )
-      .finally(() => {
-        this.syncing = null
-      })
-  }
-
-  private async fetchMetadata(address: string, versions: string[]): Promise<void> {
-    const { topics, groups, offsets, delay: delays } = this.broker
-    const tables: [number, (body: Record<string, unknown>) => void][] = [
-      [RequestCode.GET_ALL_TOPIC_CONFIG, body => topics.adopt(body)],
-      [RequestCode.GET_ALL_SUBSCRIPTIONGROUP_CONFIG, body => groups.adopt(body)],
-      [RequestCode.GET_ALL_CONSUMER_OFFSET, body => offsets.adopt(body)],
-      [RequestCode.GET_ALL_DELAY_OFFSET, body => delays.adopt(body)]
-    ]
-    for (const [i, [code, adopt]] of tables.entries()) {
-      if (versions[i] === this.versions[i]) continue
-      const answer = await this.ask(address, request(code))
-      adopt((parseBody(answer.body) ?? {}) as Record<string, unknown>)
-      this.versions[i] = versions[i]!
-    }
+    return successful(await this.client.invoke(address, command, TIMEOUT_MS))
   }
 
   async close(): Promise<void> {
     this.stopped = true
     this.wake()
+    this.javaMaster.close()
     await this.client.close()
     await this.running
-    await this.syncing
+    await this.tables.settled()
   }
+}
+
+function successful(answer: RemotingCommand): RemotingCommand {
+  if (answer.code !== ResponseCode.SUCCESS) throw new Error(answer.remark ?? `the master answered ${answer.code}`)
+  return answer
 }

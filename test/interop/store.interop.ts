@@ -8,6 +8,7 @@ import { type MessageStore, openStore, type PutMessage, PutStatus } from '../../
 import { decodeRecord, encodeBatch, encodeProperties, hostOf, SysFlag, tagsCodeOf } from '../../message/index.ts'
 import { inRepo } from '../support/repo.ts'
 import { cached } from './cache.ts'
+import { serverJars, serverJvm } from './java-server.ts'
 import { execute, hasTools, scratch } from './support.ts'
 
 const SIZES = { commitLogBytes: 65_536, units: 50, slots: 100, entries: 200 }
@@ -16,16 +17,6 @@ const QUEUES: readonly [string, number][] = [
   ['orders', 1],
   [`${'t'.repeat(130)}`, 0]
 ]
-const JVM = [
-  '-Xmx256m',
-  '-XX:TieredStopAtLevel=1',
-  '-XX:+UseSerialGC',
-  '--add-opens=java.base/java.nio=ALL-UNNAMED',
-  '--add-opens=java.base/sun.nio.ch=ALL-UNNAMED',
-  '--add-exports=java.base/jdk.internal.ref=ALL-UNNAMED',
-  '--add-exports=java.base/sun.nio.ch=ALL-UNNAMED'
-]
-
 /** RocketMQ's own store, opened on a folder. */
 class JavaStore {
   private readonly ask: (command: string) => Promise<string[]>
@@ -38,15 +29,8 @@ class JavaStore {
 
   static async open(t: Test, dir: string, kinds = false): Promise<JavaStore> {
     const java = inRepo('test', 'interop', 'java')
-    const pom = join(java, 'store-5.5.0')
     const source = join(java, 'Store.java')
-    const jars = await cached('store-jars-5.5.0', readFileSync(join(pom, 'pom.xml')), into =>
-      execute(
-        'mvn',
-        ['-q', '-B', 'dependency:copy-dependencies', '-DincludeScope=runtime', `-DoutputDirectory=${into}`],
-        pom
-      )
-    )
+    const jars = await serverJars()
     const classes = await cached('store-classes-5.5.0', readFileSync(source), into =>
       execute('javac', ['-nowarn', '-encoding', 'UTF-8', '-cp', join(jars, '*'), '-d', into, source], java)
     )
@@ -55,7 +39,7 @@ class JavaStore {
     const child = spawn(
       'java',
       [
-        ...JVM,
+        ...serverJvm,
         `-Duser.home=${home}`,
         `-Dlogback.configurationFile=${join(java, 'logback.xml')}`,
         '-cp',
