@@ -22,7 +22,8 @@ if (values.json) process.stdout.write(`${JSON.stringify(report, null, 2)}\n`)
 else {
   const kept = (isKept: boolean) => (isKept ? 'kept' : 'missed')
   const registered = Math.max(report.first.p99, report.changed.p99, report.unchanged.p99)
+  const told = Math.max(report.route.p99, report.routeMeanwhile.p99)
   process.stdout.write(namesrvText(report))
-  process.stdout.write(`Goals: route p99 <= 1 ms ${kept(report.route.p99 <= GOALS.routeP99)}, `)
+  process.stdout.write(`Goals: route p99 <= 1 ms ${kept(told <= GOALS.routeP99)}, `)
   process.stdout.write(`registration p99 <= 50 ms ${kept(registered <= GOALS.registration)}.\n`)
 }

@@ -76,7 +76,7 @@ export function readDataVersion(body: Uint8Array | string | null): DataVersion {
  * anew for every registration.
  */
 export function fingerprintOf({ extFields, body }: RemotingCommand): string {
-  const bytes = Buffer.from(body ?? [])
+  const bytes = body === null ? Buffer.alloc(0) : bufferOf(body)
   const at = bytes.subarray(0, 4096).indexOf('"mappingDataVersion":{')
   const end = at < 0 ? 0 : bytes.indexOf('}', at)
   const sums = [checksum(bytes.subarray(0, Math.max(at, 0))), checksum(bytes.subarray(end)), bytes.length - end]
@@ -85,7 +85,7 @@ export function fingerprintOf({ extFields, body }: RemotingCommand): string {
 
 /** Null when it is not written as brokers write it: then it has to be read as a whole. */
 async function scanJson(body: Uint8Array): Promise<Registration | null> {
-  const scanner = new TopicScanner(Buffer.from(body.buffer, body.byteOffset, body.length), TOPIC_PRESETS)
+  const scanner = new TopicScanner(bufferOf(body), TOPIC_PRESETS)
   const topics: TopicConfig[] = []
   try {
     await inSlices(scanner, topic => topics.push(topic))
@@ -175,6 +175,9 @@ function dataVersion(value: unknown): DataVersion {
     timestamp: int(version.timestamp, 0)
   }
 }
+
+/** The same bytes. */
+const bufferOf = ({ buffer, byteOffset, length }: Uint8Array): Buffer => Buffer.from(buffer, byteOffset, length)
 
 const object = (value: unknown): Record<string, unknown> =>
   value !== null && typeof value === 'object' ? (value as Record<string, unknown>) : {}

@@ -65,11 +65,14 @@ export function response(
   return { ...request(code, extFields, body), flag: RESPONSE_FLAG, remark }
 }
 
-/** Decodes a frame; the body is a copy that may be kept. Throws NetError BAD_FRAME. */
+/** Decodes a frame; the body may be kept. Throws NetError BAD_FRAME. */
 export function decodeCommand(frame: Frame): RemotingCommand {
   const command = frame.serializeType === BINARY_HEADER ? decodeBinary(frame) : decodeJson(frame)
-  if (frame.bodyEnd > frame.headerEnd)
-    command.body = Uint8Array.prototype.slice.call(frame.bytes, frame.headerEnd, frame.bodyEnd)
+  const { bytes, headerEnd, bodyEnd } = frame
+  if (bodyEnd > headerEnd)
+    command.body = frame.ownsBytes
+      ? bytes.subarray(headerEnd, bodyEnd)
+      : Uint8Array.prototype.slice.call(bytes, headerEnd, bodyEnd)
   return command
 }
 

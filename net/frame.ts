@@ -44,6 +44,8 @@ export class Frame {
   serializeType: SerializeType = JSON_HEADER
   /** Peeked without decoding the header; -1 when a JSON header does not begin with its code. */
   code = -1
+  /** Whether the bytes are this frame's alone, so that its body may be kept without a copy. */
+  ownsBytes = false
 
   /** Points at the frame bytes[start, end), whose length field has been read. Throws NetError BAD_FRAME. */
   set(bytes: Buffer, view: DataView, start: number, end: number): void {
@@ -69,6 +71,7 @@ export class Frame {
   release(): void {
     this.bytes = NO_BYTES
     this.view = NO_VIEW
+    this.ownsBytes = false
   }
 
   private binaryCode(): number {
@@ -178,6 +181,7 @@ export class FrameDecoder {
     this.carry = null
     this.carried = 0
     this.frame.set(whole, new DataView(whole.buffer, whole.byteOffset, size), 0, size)
+    this.frame.ownsBytes = true
     sink.onFrame(this.frame)
     this.frame.release()
     return pos
