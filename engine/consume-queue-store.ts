@@ -30,6 +30,8 @@ interface QueueFiles {
   log: Log
 }
 
+/** Queues are flushed so many in a turn, of these several at once: the file system then shares its own writes between them. */
+const QUEUES_IN_TURN = 64
 const FLUSHES_AT_ONCE = 8
 
 /** All queues of a store, by topic and queue id. ConsumeQueueStore */
@@ -146,13 +148,31 @@ export class ConsumeQueueStore {
     for (const queue of this.all()) queue.writeOut()
   }
 
-  /** Makes all queues durable, several at once: the file system then shares its own writes between them. */
+  /** Makes all units durable that are there now. */
   async flush(): Promise<void> {
-    const queues = this.all()
-    const flushSome = async () => {
-      for (const queue of queues) await queue.flush()
+    let turn: QueueIndex[] = []
+    for (const queue of this.all()) {
+      if (queue.settle()) turn.push(queue)
+      if (turn.length < QUEUES_IN_TURN) continue
+      await this.sync(turn)
+      turn = []
     }
-    const ends = await Promise.allSettled(Array.from({ length: FLUSHES_AT_ONCE }, flushSome))
+    await this.sync(turn)
+  }
+
+  /** The files are all there by now: each directory with new names is flushed once for all of these queues. */
+  private async sync(queues: readonly QueueIndex[]): Promise<void> {
+    const directories = new Map<string, Promise<void>>()
+    const syncDirectory = (path: string) => {
+      const sync = directories.get(path) ?? this.parts.files.syncDirectory(path)
+      directories.set(path, sync)
+      return sync
+    }
+    const left = queues.values()
+    const syncSome = async () => {
+      for (const queue of left) await queue.sync(syncDirectory)
+    }
+    const ends = await Promise.allSettled(Array.from({ length: FLUSHES_AT_ONCE }, syncSome))
     for (const end of ends) if (end.status === 'rejected') throw end.reason
   }
 

@@ -5,7 +5,10 @@ import type { Log } from './log.ts'
 import type { Closable, OpenFiles } from './open-files.ts'
 
 const NAME_DIGITS = 20
-const PIECE_BYTES = 64 * 1024
+const ZEROS = Buffer.alloc(16 * 1024)
+
+/** Makes the names in a directory durable. */
+export type SyncDirectory = (path: string) => Promise<void>
 
 /** A segment's name: the offset of its first byte. UtilAll#offset2FileName */
 export const fileNameOf = (startOffset: number): string => String(startOffset).padStart(NAME_DIGITS, '0')
@@ -120,13 +123,13 @@ export class MappedFile implements Closable {
 
   /** Whether there are only zeros from `pos` on. */
   isClearFrom(pos: number): boolean {
-    const piece = Buffer.alloc(PIECE_BYTES)
+    const piece = Buffer.allocUnsafe(ZEROS.length)
     for (let at = pos; at < this.sizeBytes; at += piece.length) {
       at = this.nextData(at)
       if (at < 0) break
       const count = this.read(piece, at)
       if (count === 0) break
-      for (let i = 0; i < count; i++) if (piece[i] !== 0) return false
+      if (piece.compare(ZEROS, 0, count, 0, count) !== 0) return false
     }
     return true
   }
@@ -139,7 +142,7 @@ export class MappedFile implements Closable {
   }
 
   /** Makes what is written durable, and the file's name when it is new. */
-  async sync(): Promise<void> {
+  async sync(syncDirectory: SyncDirectory = path => this.files.syncDirectory(path)): Promise<void> {
     if (this.removed) return
     // What a failed flush has lost is not durable because a later one finds nothing to do.
     if (this.flushError !== null) throw this.flushError
@@ -149,7 +152,7 @@ export class MappedFile implements Closable {
     try {
       await this.files.sync(fd)
       const directories = this.newNamesIn
-      for (const directory of directories) await this.files.syncDirectory(directory)
+      for (const directory of directories) await syncDirectory(directory)
       this.newNamesIn = []
     } catch (error) {
       this.flushError = error as Error
@@ -347,11 +350,16 @@ export class MappedFileQueue {
     for (const file of this.list.splice(0)) file.remove()
   }
 
+  /** Whether `sync` has something to do. */
+  get isDirty(): boolean {
+    return this.hasRemoved || this.list.some(file => file.dirty)
+  }
+
   /** Makes durable all that was written, and that what was removed stays away. */
-  async sync(): Promise<void> {
-    for (const file of this.list.filter(each => each.dirty)) await file.sync()
+  async sync(syncDirectory: SyncDirectory = path => this.files.syncDirectory(path)): Promise<void> {
+    for (const file of this.list.filter(each => each.dirty)) await file.sync(syncDirectory)
     if (!this.hasRemoved) return
-    await this.files.syncDirectory(this.dir)
+    await syncDirectory(this.dir)
     this.hasRemoved = false
   }
 

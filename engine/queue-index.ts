@@ -1,7 +1,7 @@
 import { isLmq, layout, readI64, writeI64 } from '../message/index.ts'
 import type { DerivedWrites } from './derived-writes.ts'
 import type { Log } from './log.ts'
-import type { MappedFileQueue } from './mapped-file.ts'
+import type { MappedFileQueue, SyncDirectory } from './mapped-file.ts'
 import { UnitFile } from './unit-file.ts'
 
 /** How a topic's queues are kept: a unit a message, or a unit a batch. CQType */
@@ -204,6 +204,8 @@ export abstract class QueueIndex {
 
   /** The first unit from `low` on for which something holds that holds for all behind it, else `high`. */
   protected firstUnit(low: number, holds: (unit: number) => boolean, high = this.units.end): number {
+    // What is looked for is mostly the end, and the last units are in memory.
+    if (low < high && !holds(high - 1)) return high
     let first = low
     let end = high
     while (first < end) {
@@ -278,10 +280,15 @@ export abstract class QueueIndex {
     this.units.writeOut()
   }
 
-  /** Makes all units durable that are there now. */
-  async flush(): Promise<void> {
+  /** Writes the units that are only in memory; says whether `sync` has something to do. Throws what the disk says. */
+  settle(): boolean {
     this.units.settle()
-    await this.segments.sync()
+    return this.segments.isDirty
+  }
+
+  /** Makes durable what was written. */
+  sync(syncDirectory: SyncDirectory): Promise<void> {
+    return this.segments.sync(syncDirectory)
   }
 
   /** Empties the queue and removes its files: it is to be built again. */

@@ -56,6 +56,7 @@ const read = promisify(fs.read) as unknown as (
   position: number
 ) => Promise<{ bytesRead: number }>
 const fdatasync = promisify(fs.fdatasync)
+const fsync = promisify(fs.fsync)
 
 function identityOf(path: string): string {
   const { dev, ino } = fs.statSync(path)
@@ -114,11 +115,11 @@ export const realFiles: Files = {
   },
   sync: fdatasync,
   async syncDirectory(path) {
-    const directory = await fs.promises.open(path, 'r')
+    const fd = fs.openSync(path, 'r')
     try {
-      await directory.sync()
+      await fsync(fd)
     } finally {
-      await directory.close()
+      fs.closeSync(fd)
     }
   },
   map(fd, sizeBytes) {

@@ -169,7 +169,8 @@ t.test('files are deleted by their age, at the hour that is set, and at once whe
 t.test('many queues are open with few files, and all of them are read', async t => {
   const files = new SimulatedFiles()
   const clock = new ManualClock()
-  const store = await openStore(STORE_DIR, TINY_STORE, { files, clock })
+  const options = { ...TINY_STORE, mappedFileSizeConsumeQueueBytes: 20 * 10_000 }
+  const store = await openStore(STORE_DIR, options, { files, clock })
   for (let i = 0; i < 600; i++) store.put(putMessageOf('orders', i % 200, bodyOf(`${i}`)), { onPut: () => {} })
   await store.flush()
   clock.advance(15_000)
@@ -182,6 +183,15 @@ t.test('many queues are open with few files, and all of them are read', async t 
   t.ok(store.statistics.openFileCount <= 17, `${store.statistics.openFileCount} files`)
   await store.close()
   t.equal(files.openCount, 0)
+  // Its own directory is flushed for each queue, and those above once for many.
+  t.ok(files.calls.get('syncDirectory')! < 230, `${files.calls.get('syncDirectory')} directories were flushed`)
+
+  const readBefore = files.calls.get('read') ?? 0
+  const again = await openStore(STORE_DIR, options, { files, clock })
+  for (let queueId = 0; queueId < 200; queueId++) t.equal(again.maxQueueOffset('orders', queueId), 3)
+  const readCount = files.calls.get('read')! - readBefore
+  t.ok(readCount < 200 * 4, `${readCount} reads find the ends of 200 queues`)
+  await again.close()
 })
 
 t.test('a thousand files come and go on the real disk: space, descriptors and maps are given back', async t => {
