@@ -205,6 +205,8 @@ export class Broker {
         files: this.files,
         log: this.log,
         cutAt,
+        // Another master may have to take back what not enough of a set have.
+        isReplicated: options.etcdEndpoints !== '' || options.brokerRole !== 'ASYNC_MASTER',
         compactedTopics: () => this.topics.compacted(),
         queueTypeOf: topic => this.topics.queueTypeOf(topic)
       }

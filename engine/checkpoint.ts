@@ -44,6 +44,8 @@ export class Checkpoint {
   isOwn = false
   /** Whether what was loaded contradicts its checksum: then nothing is certain. */
   isBroken = false
+  /** Up to where the log was confirmed when it was last written. What RocketMQ wrote counts as confirmed, whatever it is. */
+  confirmedOffset = 0
   private readonly files: Files
   private readonly path: string
 
@@ -65,6 +67,10 @@ export class Checkpoint {
     const view = viewOf(bytes)
     for (const name of FIELDS) this[name] = Math.max(0, readI64(view, CHECKPOINT.at[name]))
     this.compareWithCopy(bytes, view)
+    const { isOwn, isBroken, physicMsgTimestamp, confirmPhyOffset, logicsPhysicalOffset } = this
+    if (isOwn) this.confirmedOffset = Math.max(confirmPhyOffset, logicsPhysicalOffset)
+    // A power cut may leave a file of zeros.
+    else if (!isBroken && physicMsgTimestamp > 0) this.confirmedOffset = Number.POSITIVE_INFINITY
   }
 
   /** Where RocketMQ wrote last, or a write was torn, the two parts differ: then only what both say is certain. */

@@ -83,6 +83,8 @@ export class CommitLog {
   replicaRefusal: string | null = null
   /** Called when something was written. */
   onWritten: (() => void) | null = null
+  /** Asked before puts that waited are acknowledged; false leaves them waiting. */
+  mayAcknowledge: (() => boolean) | null = null
   /** End of what enough replicas hold, or, on a replica, of what its master calls confirmed; infinite while nobody is asked. */
   private replicatedOffset = Number.POSITIVE_INFINITY
 
@@ -598,6 +600,7 @@ export class CommitLog {
   private onConfirmed(): void {
     const { confirmOffset } = this
     this.follower.follow(confirmOffset, null, null, 0)
+    if (this.mayAcknowledge?.() === false) return
     for (const put of this.takeWaiting(each => each.endOffset <= confirmOffset)) this.answer(put, PutStatus.OK)
     if (this.confirmWaiting.length > 0 || this.cancelTimeoutTimer === null) return
     this.cancelTimeoutTimer()

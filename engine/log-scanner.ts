@@ -48,7 +48,8 @@ export class LogScanner {
   private segment: MappedFile | null = null
   /** Position in the segment at which the scan ends. */
   private limit = 0
-  private buffer: Buffer = Buffer.allocUnsafeSlow(PIECE_BYTES)
+  /** No larger than what there was to read at once. */
+  private buffer: Buffer = Buffer.alloc(0)
   private view: DataView = viewOf(this.buffer)
   /** Bytes [start, end) of the segment are in the buffer. */
   private start = 0
@@ -150,7 +151,7 @@ export class LogScanner {
     if (pos >= this.start && pos + length <= this.end) return
     const kept = pos >= this.start && pos < this.end ? this.end - pos : 0
     const kept0 = pos - this.start
-    const capacity = Math.max(length, PIECE_BYTES)
+    const capacity = Math.max(length, Math.min(PIECE_BYTES, this.limit - pos))
     const target = capacity > this.buffer.length ? Buffer.allocUnsafeSlow(capacity) : this.buffer
     if (kept > 0) this.buffer.copy(target, 0, kept0, kept0 + kept)
     if (target !== this.buffer) {

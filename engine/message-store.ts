@@ -36,6 +36,11 @@ export interface StoreSeams {
   onProgress?: (progress: RecoveryProgress) => void
   /** Cuts the log off here before it is opened: what lies behind was never confirmed. */
   cutAt?: number
+  /**
+   * Whether the log is one of a set. Then what the last checkpoint does not call confirmed is seen when `replicated` says so,
+   * and what a power cut tore is cut off with all that lies behind. Default: false.
+   */
+  isReplicated?: boolean
 }
 
 /** Counts since the store was opened, and how far what follows the log lies behind it. StoreStatsService */
@@ -80,6 +85,7 @@ export class MessageStore {
   private readonly log: Log
   private readonly onProgress: (progress: RecoveryProgress) => void
   private readonly cutAt: number
+  private readonly isReplicated: boolean
   private readonly openFiles: OpenFiles
   private readonly segments: MappedFileQueue
   private readonly queues: ConsumeQueueStore
@@ -109,6 +115,7 @@ export class MessageStore {
     this.log = seams.log ?? silentLog
     this.onProgress = seams.onProgress ?? (() => {})
     this.cutAt = seams.cutAt ?? Number.POSITIVE_INFINITY
+    this.isReplicated = seams.isReplicated ?? false
     const { files, clock, log } = this
     const logPath = options.storePathCommitLog ?? join(dir, 'commitlog')
     const queuePath = join(dir, 'consumequeue')
@@ -204,7 +211,10 @@ export class MessageStore {
     queues.load()
     index?.load(checkpoint.isOwn ? notes.indexFiles : [])
     const parts = { commitLog, queues, index, reput, checkpoint, notes, damage, clock, log }
-    await new Recovery(parts, this.options.checkCrcOnRecover, this.onProgress).run(cleanStop)
+    const seenUntil = this.isReplicated ? checkpoint.confirmedOffset : null
+    if (seenUntil !== null) commitLog.replicated(seenUntil)
+    await new Recovery(parts, this.options.checkCrcOnRecover, seenUntil, this.onProgress).run(cleanStop)
+    if (seenUntil !== null) commitLog.replicated(Math.min(seenUntil, commitLog.maxOffset))
     notes.mappedFileSizeCommitLog = segments.fileSizeBytes
   }
 
@@ -289,6 +299,11 @@ export class MessageStore {
   /** Why puts that wait for replicas are refused; null takes them. */
   set replicaRefusal(reason: string | null) {
     this.commitLog.replicaRefusal = reason
+  }
+
+  /** Asked before puts that waited for flush or replicas are acknowledged; false leaves them waiting. */
+  set mayAcknowledge(ask: (() => boolean) | null) {
+    this.commitLog.mayAcknowledge = ask
   }
 
   /** Called when something was written. */
@@ -614,7 +629,7 @@ export class MessageStore {
     checkpoint.physicMsgTimestamp = Math.max(checkpoint.physicMsgTimestamp, storeTimestamp)
     checkpoint.logicsMsgTimestamp = checkpoint.physicMsgTimestamp
     checkpoint.indexMsgTimestamp = Math.max(checkpoint.indexMsgTimestamp, index?.fullUntilTimestamp ?? 0)
-    checkpoint.confirmPhyOffset = commitLog.flushedOffset
+    checkpoint.confirmPhyOffset = Math.min(commitLog.confirmOffset, commitLog.flushedOffset)
     checkpoint.logicsPhysicalOffset = dispatched
     checkpoint.indexPhysicalOffset = indexed
     await checkpoint.save()
@@ -649,7 +664,7 @@ export class MessageStore {
       await commitLog.flush()
       reput.follow(commitLog.confirmOffset, null, null, 0)
       await reput.catchUp()
-      const isWhole = reput.offset >= commitLog.maxOffset && !commitLog.hasLostWrites
+      const isWhole = !reput.isStalled && !commitLog.hasLostWrites
       if (isWhole) {
         await this.saveCheckpoint()
         this.files.remove(this.abortPath)

@@ -61,16 +61,30 @@ export interface RecoveryParts {
 export class Recovery implements ScanListener {
   private readonly parts: RecoveryParts
   private readonly checkCrc: boolean
+  private readonly seenUntil: number | null
   private readonly progress: (progress: RecoveryProgress) => void
   private from = 0
   private totalBytes = 0
   /** Where to scan again from, because a queue lacks units from before the part that was scanned; -1 when none does. */
   private restartAt = -1
+  /** Where the first record begins that nobody shall see yet; -1 when there is none. */
+  private heldFrom = -1
+  /** From here on, damage is what a power cut left of writes that were not durable. */
+  private durableUntil = 0
+  /** Where the log of a replica is torn; -1 when it is not. */
+  private tornFrom = -1
   private readonly suspects = new Map<string, Unit>()
 
-  constructor(parts: RecoveryParts, checkCrc: boolean, progress: (progress: RecoveryProgress) => void) {
+  /** In a log that is one of a set, records that end behind `seenUntil` are left to the reput; null is any other log. */
+  constructor(
+    parts: RecoveryParts,
+    checkCrc: boolean,
+    seenUntil: number | null,
+    progress: (progress: RecoveryProgress) => void
+  ) {
     this.parts = parts
     this.checkCrc = checkCrc
+    this.seenUntil = seenUntil
     this.progress = progress
   }
 
@@ -92,8 +106,11 @@ export class Recovery implements ScanListener {
     const scanner = new LogScanner(segments, this.checkCrc, clock, log)
     const logEnd = segments.last!.endOffset
     let end: number
+    this.durableUntil = trusted
     do {
       this.restartAt = -1
+      this.heldFrom = -1
+      this.tornFrom = -1
       this.suspects.clear()
       this.totalBytes = logEnd - this.from
       end = await scanner.scan(this.from, logEnd, this)
@@ -103,6 +120,7 @@ export class Recovery implements ScanListener {
         this.from = this.restartAt
       }
     } while (this.restartAt >= 0)
+    if (this.tornFrom >= 0) end = this.tornFrom
     this.progress({ doneBytes: this.totalBytes, totalBytes: this.totalBytes })
     await this.finish(end, cleanStop ? end : Math.min(trusted, end))
   }
@@ -202,15 +220,28 @@ export class Recovery implements ScanListener {
   }
 
   onDamage(from: number, to: number): void {
-    this.parts.damage.add(from, to)
+    // What lies behind it others of the set may have, and what was in between: this log shall be like theirs.
+    if (this.seenUntil !== null && from >= this.durableUntil) {
+      if (this.tornFrom < 0) this.tornFrom = from
+    } else this.parts.damage.add(from, to)
   }
 
   onRecord(cursor: RecordCursor, bytes: Buffer, physicalOffset: number): void {
     const { commitLog, clock, reput } = this.parts
     const { storeTimestamp } = cursor
+    if (this.tornFrom >= 0) return
     if (storeTimestamp > commitLog.lastStoreTimestamp && storeTimestamp < clock.now() + MAX_AHEAD_MS)
       commitLog.lastStoreTimestamp = storeTimestamp
-    reput.dispatch(cursor, bytes, physicalOffset, this.place)
+    if (this.heldFrom < 0 && physicalOffset + cursor.sizeBytes > (this.seenUntil ?? Number.POSITIVE_INFINITY))
+      this.heldFrom = physicalOffset
+    if (this.heldFrom < 0) reput.dispatch(cursor, bytes, physicalOffset, this.place)
+    else reput.dispatch(cursor, bytes, physicalOffset, this.reserve, false)
+  }
+
+  /** Nobody sees the record yet, but the next message comes behind it. */
+  private readonly reserve: Placer = (topic, queueId, queueOffset, _physicalOffset, _size, _tagsCode, _time, count) => {
+    const queue = this.parts.queues.get(topic, queueId)
+    queue.nextOffset = Math.max(queue.nextOffset, queueOffset + count)
   }
 
   /** A record's unit follows its queue's last one, or is there already; any other is suspect. */
@@ -344,7 +375,7 @@ export class Recovery implements ScanListener {
     }
     this.keepPlaces()
     if (index !== null && index.endPhysicalOffset >= end) index.repair(end, false, () => commitLog.lastStoreTimestamp)
-    reput.offset = end
+    reput.offset = this.heldFrom < 0 ? end : this.heldFrom
     // A failure comes back, and is told, with the next flush.
     await segments.sync().catch(() => {})
     await commitLog.flush()
@@ -365,8 +396,9 @@ export class Recovery implements ScanListener {
   /** What the checkpoint calls durable must not reach behind the end of the log: new messages will lie there. */
   private async correctCheckpoint(end: number): Promise<void> {
     const { checkpoint } = this.parts
-    if (checkpoint.logicsPhysicalOffset <= end) return
-    checkpoint.logicsPhysicalOffset = end
+    if (Math.max(checkpoint.logicsPhysicalOffset, checkpoint.confirmPhyOffset) <= end) return
+    checkpoint.confirmPhyOffset = Math.min(checkpoint.confirmPhyOffset, end)
+    checkpoint.logicsPhysicalOffset = Math.min(checkpoint.logicsPhysicalOffset, end)
     checkpoint.indexPhysicalOffset = Math.min(checkpoint.indexPhysicalOffset, end - 1)
     await checkpoint.save()
   }

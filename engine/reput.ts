@@ -191,8 +191,13 @@ export class Reput implements LogFollower {
     this.offset = to
   }
 
-  /** Builds what is derived from one record. */
-  dispatch(cursor: RecordCursor, bytes: Buffer, physicalOffset: number, place: Placer): void {
+  /** Whether something derived could not be written: what follows waits for `catchUp`. */
+  get isStalled(): boolean {
+    return this.stalled
+  }
+
+  /** Builds what is derived from one record: gives each queue that lists it to `place`, and files it in the index. */
+  dispatch(cursor: RecordCursor, bytes: Buffer, physicalOffset: number, place: Placer, files = true): void {
     const { scan } = this
     this.beforeDispatch?.()
     const topic = this.topics.get(bytes, cursor.topicStart, cursor.topicEnd)
@@ -206,7 +211,7 @@ export class Reput implements LogFollower {
       if (this.multiDispatch && scan.has(ScannedProperty.INNER_MULTI_QUEUE_OFFSET) && allowsLmq(topic))
         this.placeInLmqs(physicalOffset, sizeBytes, tagsCode, storeTimestamp, place)
     }
-    if (this.index !== null && transaction !== SysFlag.ROLLBACK && physicalOffset > this.indexedUntil)
+    if (files && this.index !== null && transaction !== SysFlag.ROLLBACK && physicalOffset > this.indexedUntil)
       this.file(this.index, topic, bytes, physicalOffset, storeTimestamp)
   }
 

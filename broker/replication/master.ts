@@ -62,13 +62,14 @@ export class ReplicationMaster {
         allAckInSyncStateSet: options.allAckInSyncStateSet,
         maxLagMs: options.haMaxTimeSlaveNotCatchupMs
       },
+      broker.store.confirmOffset,
       broker.store.maxPhysicalOffset
     )
   }
 
   /** Begins its epoch, and serves replicas. */
   async start(): Promise<void> {
-    const { store, dispatcher, scheduler, options, clock } = this.broker
+    const { store, dispatcher, scheduler, options, clock, failover } = this.broker
     const { history } = this.epochs
     // Seconds since 1970: masters that know nothing of each other do not take the same number.
     const epoch = this.electedFor ?? Math.max(history.last + 1, Math.floor(clock.now() / 1000))
@@ -80,6 +81,8 @@ export class ReplicationMaster {
     dispatcher.register(RequestCode.JOIN_MASTER, (request, connection) => this.join(request, connection))
     dispatcher.register(RequestCode.REPLICATE, (request, connection) => this.replicate(request, connection))
     store.onWritten = () => this.wake()
+    // Without its lease a master acknowledges nothing.
+    if (failover !== null) store.mayAcknowledge = () => failover.holds
     store.replicated(this.replicas.confirmOffset(clock.now()))
     this.update()
     // An election looks after its in-sync set itself.
@@ -222,11 +225,12 @@ export class ReplicationMaster {
   /** Lets go of puts that enough replicas hold now, and refuses new ones when too few are left. */
   update(): void {
     const { store, clock, failover } = this.broker
-    // Without its lease a master acknowledges nothing.
-    if (this.closed || failover?.holds === false) return
+    if (this.closed) return
     const nowMs = clock.now()
+    const confirmOffset = this.replicas.confirmOffset(nowMs)
     store.replicaRefusal = this.replicas.refusal(nowMs)
-    store.replicated(this.replicas.confirmOffset(nowMs))
+    // Without its lease a master confirms nothing more.
+    store.replicated(failover?.holds === false ? Math.min(confirmOffset, store.confirmOffset) : confirmOffset)
   }
 
   close(): void {

@@ -43,13 +43,16 @@ export class ReplicaSet {
   private readonly replicas = new Map<number, Replica>()
   private readonly rules: ReplicaRules
   private confirmed: number
+  /** End of what masters of before wrote: they may have acknowledged it. */
+  private readonly inherited: number
   /** Who must hold a message, the master left aside; null: the rules say how many. */
   private members: ReadonlySet<number> | null = null
 
-  /** Everything below `confirmed` was confirmed before. */
-  constructor(rules: ReplicaRules, confirmed: number) {
+  /** Everything below `confirmed` was confirmed before; the log ends at `logEnd`. */
+  constructor(rules: ReplicaRules, confirmed: number, logEnd: number) {
     this.rules = rules
     this.confirmed = confirmed
+    this.inherited = logEnd
   }
 
   join(brokerId: number, address: string, ackOffset: number, nowMs: number): Replica {
@@ -118,10 +121,10 @@ export class ReplicaSet {
     this.members = members
   }
 
-  /** Whether a replica holds everything that was ever confirmed. */
+  /** Whether a replica holds everything that was ever confirmed, by this master or by one before. */
   hasAllConfirmed(brokerId: number): boolean {
     const replica = this.replicas.get(brokerId)
-    return replica !== undefined && replica.ackOffset >= this.confirmed
+    return replica !== undefined && replica.ackOffset >= Math.max(this.confirmed, this.inherited)
   }
 
   /** Whether everything below `offset` is confirmed. */

@@ -35,16 +35,20 @@ export class ManualClock implements Clock {
   /** Turns the clock forward; timers that are due run in their order, each at its own time. */
   advance(ms: number): void {
     const endMs = this.nowMs + ms
-    for (;;) {
-      let next: Timer | undefined
-      for (const timer of this.timers)
-        if (timer.atMs <= endMs && (next === undefined || timer.atMs < next.atMs)) next = timer
-      if (next === undefined) break
-      this.timers.delete(next)
-      this.nowMs = Math.max(this.nowMs, next.atMs)
-      next.run()
-    }
+    while (this.runNext(endMs)) {}
     this.nowMs = endMs
+  }
+
+  /** Turns the clock to the next timer that is due by `endMs`, and runs it; false when there is none. */
+  runNext(endMs: number): boolean {
+    let next: Timer | undefined
+    for (const timer of this.timers)
+      if (timer.atMs <= endMs && (next === undefined || timer.atMs < next.atMs)) next = timer
+    if (next === undefined) return false
+    this.timers.delete(next)
+    this.nowMs = Math.max(this.nowMs, next.atMs)
+    next.run()
+    return true
   }
 
   /** Sets the clock back, as a person or a time server does; how long timers wait stays as it is. */

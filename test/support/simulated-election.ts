@@ -279,7 +279,8 @@ class Node implements Member {
     this.history.begin(epoch, this.log.length)
     this.replicas = new ReplicaSet(
       { isSync: true, inSyncReplicas: 1, minInSyncReplicas: 1, allAckInSyncStateSet: true, maxLagMs: LAG_MS },
-      0
+      0,
+      this.log.length
     )
     this.acknowledged = this.log.length
     this.ledAtMs = this.clock.now()

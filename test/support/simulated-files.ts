@@ -69,6 +69,8 @@ export class SimulatedFiles implements Files {
   /** How many calls of each kind there were. */
   readonly calls = new Map<Call, number>()
   now: () => number = Date.now
+  /** Calls when the thread pool has done something. */
+  later: (done: () => void) => void = setImmediate
 
   private readonly names = new Map<string, Inode>()
   private readonly directories = new Set<string>(['/', '.'])
@@ -97,6 +99,10 @@ export class SimulatedFiles implements Files {
     this.calls.set(call, (this.calls.get(call) ?? 0) + 1)
     const code = this.fault?.(call, path) ?? null
     if (code !== null) throw errorOf(code, `${call} ${path}`)
+  }
+
+  private threadPool(): Promise<void> {
+    return new Promise(resolve => this.later(resolve))
   }
 
   private fileOf(fd: number): { inode: Inode; path: string } {
@@ -187,7 +193,7 @@ export class SimulatedFiles implements Files {
   async readAsync(fd: number, target: Uint8Array, position: number): Promise<number> {
     const { inode, path } = this.fileOf(fd)
     this.begin('readAsync', path)
-    await new Promise(resolve => setImmediate(resolve))
+    await this.threadPool()
     return this.readNow(inode, target, position)
   }
 
@@ -226,7 +232,7 @@ export class SimulatedFiles implements Files {
     const { inode, path } = this.fileOf(fd)
     this.begin('sync', path)
     const { lastChange } = this
-    await new Promise(resolve => setImmediate(resolve))
+    await this.threadPool()
     if (this.dead) return new Promise(() => {})
     this.settle(lastChange, change => change.kind !== 'name' && change.inode === inode)
   }
@@ -234,7 +240,7 @@ export class SimulatedFiles implements Files {
   async syncDirectory(path: string): Promise<void> {
     this.begin('syncDirectory', path)
     const { lastChange } = this
-    await new Promise(resolve => setImmediate(resolve))
+    await this.threadPool()
     if (this.dead) return new Promise(() => {})
     this.settle(lastChange, change => change.kind === 'name' && dirname(change.path) === path)
   }
@@ -322,6 +328,7 @@ export class SimulatedFiles implements Files {
     for (const change of survivors(this.changes, keeps)) apply(change, disk)
     const after = new SimulatedFiles()
     after.now = this.now
+    after.later = this.later
     for (const directory of this.directories) after.directories.add(directory)
     for (const [path, inode] of disk.names) {
       const content = disk.contents.get(inode) ?? new Inode()

@@ -1,0 +1,28 @@
+import t from 'tap'
+import { faults } from '../support/replication-faults.ts'
+import { runSeeds } from '../support/replication-run.ts'
+import { testSeed } from '../support/seeded.ts'
+
+const SEEDS = process.env.SKYLARK_TEST_PROFILE === 'long' ? 20_000 : 1000
+
+// Ten times what it takes on an idle machine.
+t.setTimeout(SEEDS * 250)
+
+t.test(`${SEEDS} simulated sets of brokers lose nothing that was acknowledged, and end alike`, async t => {
+  const first = testSeed()
+  t.comment(`SKYLARK_TEST_SEED=${first}`)
+  const { elections, acknowledged, failure, story } = await runSeeds(first, SEEDS)
+  for (const event of story) t.comment(event)
+  t.equal(failure, null)
+  t.comment(`${elections} elections, ${acknowledged} acknowledged messages`)
+  if (failure !== null) return
+  t.ok(elections > SEEDS, 'masters were replaced')
+  t.ok(acknowledged > 30 * SEEDS, 'messages were acknowledged')
+})
+
+for (const fault of faults)
+  t.test(`the simulation notices when ${fault}`, async t => {
+    const { failure } = await runSeeds(1, SEEDS, fault)
+    t.comment(failure)
+    t.not(failure, null)
+  })
