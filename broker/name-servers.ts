@@ -19,6 +19,7 @@ const QUERY_TIMEOUT_MS = 3000
 interface Call {
   make(): RemotingCommand
   onAnswer?(address: string, answer: RemotingCommand): void
+  onFailure?(address: string): void
 }
 
 /** What a broker tells NameServers of itself. */
@@ -43,6 +44,8 @@ export class NameServers {
   private addressList: string[]
   private left = false
   private reachable = new Map<string, boolean>()
+  /** Who has to be told all topics, whatever version it names; with how often they had changed when it missed one. */
+  private readonly lacking = new Map<string, number>()
   /** What the last registration of a slave was told; null while no master is known. */
   masterAddress: string | null = null
   /** Where that master serves RocketMQ's slaves. */
@@ -54,7 +57,8 @@ export class NameServers {
     this.topics = topics
     this.identity = identity
     this.log = options.log
-    this.addressList = parseAddresses(options.namesrvAddr)
+    this.addressList = []
+    this.setAddresses(options.namesrvAddr)
   }
 
   get addresses(): readonly string[] {
@@ -62,12 +66,14 @@ export class NameServers {
   }
 
   setAddresses(namesrvAddr: string): void {
+    const known = this.addressList
     this.addressList = parseAddresses(namesrvAddr)
+    for (const address of this.addressList) if (!known.includes(address)) this.lacking.set(address, 0)
   }
 
   /** Registers with all topics. Resolves when every NameServer has answered or failed; never throws. BrokerController#registerBrokerAll */
   async registerAll(): Promise<void> {
-    await this.register([...this.topics.all()])
+    await this.register('all', this.addressList)
   }
 
   /**
@@ -81,24 +87,33 @@ export class NameServers {
       return
     }
     const version = formatBody(this.topics.version)
-    const changed: string[] = []
-    await this.toEach('ask for its version', QUERY_TIMEOUT_MS, this.addressList, {
+    const changed = this.addressList.filter(address => this.lacking.has(address))
+    const asked = this.addressList.filter(address => !this.lacking.has(address))
+    await this.toEach('ask for its version', QUERY_TIMEOUT_MS, asked, {
       make: () => request(RequestCode.QUERY_DATA_VERSION, this.identityFields(), version),
       onAnswer: (address, answer) => {
         if (answer.extFields?.changed !== 'false') changed.push(address)
       }
     })
-    if (changed.length > 0) await this.register([...this.topics.all()], changed)
+    await this.register('all', changed)
   }
 
-  /** Registers changed topics alone. BrokerController#registerIncrementBrokerData */
+  /**
+   * Registers a changed topic alone, and all with NameServers that missed a change: they would have the latest version and
+   * not its topics. More than one are not sent alone, for a NameServer that began anew would take them for all there are,
+   * where it refuses a single one. BrokerController#registerIncrementBrokerData
+   */
   async registerChanged(topics: readonly TopicConfig[]): Promise<void> {
-    if (topics.length === 0) await this.registerAll()
-    else await this.register(topics)
+    const alone = (address: string) => topics.length === 1 && !this.lacking.has(address)
+    const inStep = this.addressList.filter(alone)
+    const others = this.addressList.filter(address => !alone(address))
+    await Promise.all([this.register(topics, inStep), this.register('all', others)])
   }
 
-  private async register(topics: readonly TopicConfig[], addresses = this.addresses): Promise<void> {
+  private async register(what: readonly TopicConfig[] | 'all', addresses: readonly string[]): Promise<void> {
     if (addresses.length === 0 || this.left) return
+    const topics = what === 'all' ? [...this.topics.all()] : what
+    const { counter } = this.topics.version
     const body = Buffer.from(
       formatBody({
         filterServerList: [],
@@ -120,7 +135,9 @@ export class NameServers {
     }
     await this.toEach('register', this.options.registerBrokerTimeoutMs, addresses, {
       make: () => request(RequestCode.REGISTER_BROKER, header, body),
-      onAnswer: (_, answer) => {
+      onFailure: address => this.lacking.set(address, counter),
+      onAnswer: (address, answer) => {
+        if (what === 'all' && counter >= this.lacking.get(address)!) this.lacking.delete(address)
         const { masterAddr, haServerAddr } = answer.extFields ?? {}
         if (masterAddr) {
           this.masterAddress = masterAddr
@@ -183,6 +200,7 @@ export class NameServers {
           call.onAnswer?.(address, answer)
           this.report(address, true, '')
         } catch (error) {
+          call.onFailure?.(address)
           this.report(address, false, `${what}: ${(error as Error).message}`)
         }
       })

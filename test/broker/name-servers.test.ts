@@ -1,17 +1,42 @@
 import t, { type Test } from 'tap'
 import { NameServer } from '../../namesrv/index.ts'
-import { RemotingServer, RequestCode, RequestDispatcher, ResponseCode, request, response } from '../../net/index.ts'
+import {
+  parseBody,
+  RemotingServer,
+  RequestCode,
+  RequestDispatcher,
+  ResponseCode,
+  request,
+  response
+} from '../../net/index.ts'
 import { openBroker } from '../support/broker.ts'
 import { send } from '../support/messages.ts'
 
+interface CountingNameServer {
+  address: string
+  asked: number[]
+  /** How many topics each registration named. */
+  topics: number[]
+  /** What it answers about the version. */
+  changed: boolean
+  /** The code of its answers. */
+  code: number
+}
+
 /** A NameServer that counts what it is asked. */
-async function countingNameServer(t: Test): Promise<{ address: string; asked: number[]; changed: boolean }> {
+async function countingNameServer(t: Test): Promise<CountingNameServer> {
   const dispatcher = new RequestDispatcher()
-  const counting = { address: '', asked: [] as number[], changed: true }
+  const counting: CountingNameServer = { address: '', asked: [], topics: [], changed: true, code: 0 }
   for (const code of [RequestCode.REGISTER_BROKER, RequestCode.UNREGISTER_BROKER, RequestCode.QUERY_DATA_VERSION])
-    dispatcher.register(code, () => {
+    dispatcher.register(code, ({ body }) => {
       counting.asked.push(code)
-      return response(0, null, { changed: String(counting.changed) })
+      if (code === RequestCode.REGISTER_BROKER) {
+        const { topicConfigSerializeWrapper } = parseBody(body) as {
+          topicConfigSerializeWrapper: { topicConfigTable: object }
+        }
+        counting.topics.push(Object.keys(topicConfigSerializeWrapper.topicConfigTable).length)
+      }
+      return response(counting.code, null, { changed: String(counting.changed) })
     })
   const server = new RemotingServer(dispatcher)
   const { port } = await server.listen(0, '127.0.0.1')
@@ -37,6 +62,39 @@ t.test('with forceRegister every time is in full', async t => {
   server.asked.length = 0
   await broker.nameServers.keepRegistered()
   t.same(server.asked, [RequestCode.REGISTER_BROKER])
+})
+
+t.test('a changed topic alone goes to NameServers that took all before; one that missed it gets all', async t => {
+  const [inStep, shaky] = await Promise.all([countingNameServer(t), countingNameServer(t)])
+  const namesrvAddr = `${inStep.address};${shaky.address}`
+  const open = await openBroker(t, { namesrvAddr, forceRegister: false })
+  const [all] = inStep.topics.splice(0)
+  shaky.topics.length = 0
+  inStep.changed = shaky.changed = false
+
+  t.equal((await send(open, { topic: 'first', body: 'x' })).code, 0)
+  t.same([inStep.topics.splice(0), shaky.topics.splice(0)], [[1], [1]])
+  shaky.code = ResponseCode.SYSTEM_ERROR
+  t.equal((await send(open, { topic: 'second', body: 'x' })).code, 0)
+  t.same([inStep.topics.splice(0), shaky.topics.splice(0)], [[1], [1]])
+  shaky.code = ResponseCode.SUCCESS
+  t.equal((await send(open, { topic: 'third', body: 'x' })).code, 0)
+  t.same([inStep.topics.splice(0), shaky.topics.splice(0)], [[1], [all! + 3]])
+  t.equal((await send(open, { topic: 'fourth', body: 'x' })).code, 0)
+  t.same([inStep.topics.splice(0), shaky.topics.splice(0)], [[1], [1]])
+})
+
+t.test('a NameServer that missed a change gets all topics though it names their version', async t => {
+  const server = await countingNameServer(t)
+  const open = await openBroker(t, { namesrvAddr: server.address, forceRegister: false })
+  server.changed = false
+  server.code = ResponseCode.SYSTEM_ERROR
+  t.equal((await send(open, { topic: 'orders', body: 'x' })).code, 0)
+  server.code = ResponseCode.SUCCESS
+  server.asked.length = 0
+  await open.broker.nameServers.keepRegistered()
+  await open.broker.nameServers.keepRegistered()
+  t.same(server.asked, [RequestCode.REGISTER_BROKER, RequestCode.QUERY_DATA_VERSION])
 })
 
 t.test('a NameServer that was started anew learns all, and one that has all is asked for no more', async t => {
