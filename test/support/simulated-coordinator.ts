@@ -12,6 +12,7 @@ export class SharedValues {
   readonly values = new Map<string, { value: string; lease: string | undefined }>()
   private readonly leases = new Map<string, { ttlMs: number; endMs: number }>()
   private readonly clock: ManualClock
+  private readonly watchers: (() => void)[] = []
   private nextLease = 1
   private downSinceMs: number | null = null
 
@@ -35,6 +36,20 @@ export class SharedValues {
     return this.values.get(key)?.value ?? null
   }
 
+  watch(onChange: () => void): void {
+    this.watchers.push(onChange)
+  }
+
+  private changed(): void {
+    for (const tell of this.watchers) tell()
+  }
+
+  private expireLater(ttlMs: number): void {
+    this.clock.after(ttlMs, () => {
+      if (this.up) this.expire()
+    })
+  }
+
   private expire(): void {
     for (const [id, lease] of this.leases) if (lease.endMs <= this.clock.now()) this.end(id)
   }
@@ -42,11 +57,13 @@ export class SharedValues {
   end(id: string): void {
     this.leases.delete(id)
     for (const [key, { lease }] of this.values) if (lease === id) this.values.delete(key)
+    this.changed()
   }
 
   grant(ttlMs: number): string {
     const id = String(this.nextLease++)
     this.leases.set(id, { ttlMs, endMs: this.clock.now() + ttlMs })
+    this.expireLater(ttlMs)
     return id
   }
 
@@ -55,6 +72,7 @@ export class SharedValues {
     const lease = this.leases.get(id)
     if (lease === undefined) return false
     lease.endMs = this.clock.now() + lease.ttlMs
+    this.expireLater(lease.ttlMs)
     return true
   }
 
@@ -70,6 +88,7 @@ export class SharedValues {
     for (const [key, value] of expected) if (this.text(key) !== value) return false
     for (const { lease } of values) if (lease !== undefined && !this.leases.has(lease)) throw new Error('no such lease')
     for (const { key, value, lease } of values) this.values.set(key, { value, lease })
+    this.changed()
     return true
   }
 }
@@ -130,6 +149,16 @@ export class SimulatedCoordinator implements Coordinator {
   }
   write(expected: readonly (readonly [string, string | null])[], values: readonly Write[]) {
     return this.call(() => this.shared.write(expected, values))
+  }
+  /** Some changes are not told. */
+  watch(_prefix: string, onChange: () => void) {
+    const { shared, base, clock, random } = this
+    const tell = clock.inThisLife(() => {
+      if (this.connected && shared.up) onChange()
+    })
+    shared.watch(() => {
+      if (random() >= LOSS) base.after(below(random, 60), tell)
+    })
   }
   close() {}
 }
