@@ -1,7 +1,7 @@
 import { setImmediate as otherEvents } from 'node:timers/promises'
 
 /** How long work may hold up everything else: well under the millisecond in which a route is answered. */
-const SLICE_MS = 0.4
+const SLICE_MS = 0.25
 /** Looking at the clock costs as much as an item. */
 const ITEMS_PER_LOOK = 32
 

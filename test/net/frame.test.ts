@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import t from 'tap'
-import { encodeCommand, type Frame, FrameDecoder, NetError, request } from '../../net/index.ts'
+import { decodeCommand, encodeCommand, type Frame, FrameDecoder, NetError, request } from '../../net/index.ts'
 import { CommandReader } from '../support/frames.ts'
 
 const MAX = 16 * 1024 * 1024
@@ -197,3 +197,32 @@ t.test('no bytes make a decoder fail in another way than with an error of its ow
   )
   t.pass()
 })
+
+t.test(
+  'what came in pieces may be kept; what came in one chunk is a copy; a silent decoder holds no bytes',
+  async t => {
+    const kept: Uint8Array[] = []
+    const seen: Frame[] = []
+    const sink = {
+      onFrame(frame: Frame) {
+        seen.push(frame)
+        kept.push(decodeCommand(frame).body!)
+      }
+    }
+    const decoder = new FrameDecoder(MAX)
+    const chunk = Buffer.concat([sample(true, 'first'), sample(true, 'x'.repeat(1000)), sample(false, 'third')])
+    const cut = chunk.length / 2
+    for (const part of [chunk.subarray(0, cut), chunk.subarray(cut)]) {
+      const lent = Buffer.from(part)
+      decoder.push(lent, sink)
+      lent.fill(0)
+    }
+    t.same(
+      kept.map(body => Buffer.from(body).toString()),
+      ['first', 'x'.repeat(1000), 'third']
+    )
+    decoder.push(sample(true, 'y'.repeat(5000)).subarray(0, 4000), sink)
+    decoder.push(sample(true, 'y'.repeat(5000)).subarray(4000), sink)
+    t.equal(seen[0]!.bytes.length, 0)
+  }
+)
