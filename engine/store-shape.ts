@@ -114,6 +114,8 @@ function slotsOf(file: MappedFile, sizeBytes: number): number {
   for (let slots = words % unitWords || unitWords; slots + count * unitWords <= words; slots += unitWords) {
     const first = indexFileBytes(slots, 1)
     if (numbers.i64(first + INDEX_ENTRY.at.physicalOffset) !== begin) continue
+    // What was never written looks like an entry of a log that begins at 0.
+    if (numbers.i32(first + INDEX_ENTRY.at.keyHash) === 0) continue
     if (chainsFit(own, slots, count)) return slots
   }
   return 0

@@ -545,3 +545,16 @@ t.test('a dump gives what is asked for', async t => {
   await t.rejects(bodies({ topic: 'nobody' }), { code: 'NO_SUCH_QUEUE' })
   await t.rejects(checkStore(temporaryDirectory(t)), { code: 'NOT_A_STORE' })
 })
+
+t.test(
+  'sizes of index files are learnt from their contents: an entry that was never written is no first one',
+  async t => {
+    const dir = temporaryDirectory(t)
+    const store = await openStore(dir, { ...TINY_STORE, maxHashSlotNum: 1000, maxIndexNum: 4000 })
+    // The first keys fall into slots of their own, and later ones fill all slots.
+    for (let i = 0; i < 3999; i++)
+      store.put(putMessageOf('orders', 0, Buffer.from('x'), { KEYS: `${i}` }), { onPut() {} })
+    await store.close()
+    t.same((await check(dir)).findings, [])
+  }
+)

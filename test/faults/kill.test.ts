@@ -3,11 +3,13 @@ import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { setTimeout as delay } from 'node:timers/promises'
 import t, { type Test } from 'tap'
+import { checkStore } from '../../engine/index.ts'
 import { decodeRecords } from '../../message/index.ts'
 import { RemotingClient, RequestCode, ResponseCode, request } from '../../net/index.ts'
-import { temporaryDirectory } from '../support/broker.ts'
+import { SMALL_STORE, temporaryDirectory } from '../support/broker.ts'
 import { pullFields, sendFields } from '../support/messages.ts'
 import { type BrokerProcess, startBrokerProcess } from '../support/processes.ts'
+import { below, type Random, seeded, testSeed } from '../support/seeded.ts'
 
 const LONG = process.env.SKYLARK_TEST_PROFILE === 'long'
 const ROUNDS = LONG ? 50 : 5
@@ -19,14 +21,14 @@ const hashOf = (body: Uint8Array): string => createHash('sha1').update(body).dig
 type Ledger = Map<number, Map<number, string>>
 
 /** Sends until `count` messages are acknowledged, and kills the broker with the other sends under way. */
-async function load(broker: BrokerProcess, ledger: Ledger, count: number, random: () => number): Promise<void> {
+async function load(broker: BrokerProcess, ledger: Ledger, count: number, random: Random): Promise<void> {
   const client = new RemotingClient()
   let acknowledged = 0
   let killed: Promise<void> | null = null
   const sender = async () => {
     while (killed === null) {
-      const queueId = Math.floor(random() * QUEUES)
-      const body = Buffer.from(`${random()}`.repeat(1 + Math.floor(random() * 200)))
+      const queueId = below(random, QUEUES)
+      const body = Buffer.from(`${random()}`.repeat(1 + below(random, 200)))
       const command = request(RequestCode.SEND_MESSAGE_V2, sendFields({ topic: 'orders', queueId }), body)
       const answer = await client.invoke(broker.address, command, 60_000).catch(error => {
         if (killed === null) throw error
@@ -68,20 +70,11 @@ async function verify(t: Test, broker: BrokerProcess, ledger: Ledger): Promise<v
   await client.close()
 }
 
-/** A small generator with a seed, so that a failure can be run again. */
-function generator(seed: number): () => number {
-  let state = seed
-  return () => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0
-    return state / 0x1_0000_0000
-  }
-}
-
 for (const flushDiskType of ['ASYNC_FLUSH', 'SYNC_FLUSH'] as const)
   t.test(`${ROUNDS} kills under load lose nothing that was acknowledged (${flushDiskType})`, async t => {
-    const seed = Number(process.env.SKYLARK_TEST_SEED ?? Date.now() % 1_000_000)
+    const seed = testSeed()
     t.comment(`SKYLARK_TEST_SEED=${seed}`)
-    const random = generator(seed)
+    const random = seeded(seed)
     const options = { storePathRootDir: temporaryDirectory(t), store: { flushDiskType } }
     const ledger: Ledger = new Map()
     const restarts: number[] = []
@@ -92,7 +85,7 @@ for (const flushDiskType of ['ASYNC_FLUSH', 'SYNC_FLUSH'] as const)
         const starting = startBrokerProcess(t, options, started => {
           child = started
         }).catch(() => null)
-        await delay(Math.floor(random() * 200))
+        await delay(below(random, 200))
         child?.kill('SIGKILL')
         await starting
         if (child?.exitCode === null && child.signalCode === null) await once(child, 'exit')
@@ -101,10 +94,17 @@ for (const flushDiskType of ['ASYNC_FLUSH', 'SYNC_FLUSH'] as const)
       const broker = await startBrokerProcess(t, options)
       restarts.push(Math.round(performance.now() - begun))
       await verify(t, broker, ledger)
-      await load(broker, ledger, 500 + Math.floor(random() * 3000), random)
+      await load(broker, ledger, 500 + below(random, 3000), random)
     }
     const broker = await startBrokerProcess(t, options)
     await verify(t, broker, ledger)
     await broker.stop()
-    t.comment(`restarts took ${restarts.join(', ')} ms`)
+    const { damageCount, findings } = await checkStore(options.storePathRootDir, { store: SMALL_STORE })
+    t.equal(damageCount, 0, 'ConsumeQueues and index say what the log says')
+    t.same(findings, [])
+    const sorted = restarts.toSorted((a, b) => a - b)
+    const messages = [...ledger.values()].reduce((sum, { size }) => sum + size, 0)
+    t.comment(
+      `${ROUNDS} kills, ${messages} messages: restarts took ${sorted[Math.floor(sorted.length / 2)]} ms, at most ${sorted.at(-1)} ms`
+    )
   })
