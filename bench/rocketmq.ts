@@ -9,7 +9,7 @@ import { promisify } from 'node:util'
 import { NameServer } from '../namesrv/index.ts'
 import { freePort } from './free-port.ts'
 import { durabilityOf, type Flush, scratchFolder, type Target } from './targets.ts'
-import { usageOf } from './usage.ts'
+import { type Usage, usageOf } from './usage.ts'
 
 const run = promisify(execFile)
 const root = fileURLToPath(new URL('../../', import.meta.url))
@@ -76,6 +76,56 @@ async function listening(port: number, child: ChildProcess): Promise<void> {
   }
 }
 
+/** A broker of Apache RocketMQ in a process of its own. */
+export interface RocketmqBroker {
+  readonly address: string
+  usage(): Promise<Usage>
+  stop(): Promise<void>
+}
+
+/** Starts a broker in a folder; settings are those of broker.conf beside the ports and the store. Resolves when it listens. */
+export async function startRocketmq(
+  jars: string,
+  home: string,
+  given: Readonly<Record<string, string | number>>
+): Promise<RocketmqBroker> {
+  const port = await freePort()
+  const conf = join(home, 'broker.conf')
+  const settings = {
+    brokerIP1: '127.0.0.1',
+    listenPort: port,
+    haListenPort: await freePort(),
+    storePathRootDir: join(home, 'store'),
+    storePathCommitLog: join(home, 'store', 'commitlog'),
+    // With their defaults a machine that is busy for a moment makes it refuse sends.
+    waitTimeMillsInSendQueue: 5000,
+    osPageCacheBusyTimeOutMills: 10_000,
+    ...given
+  }
+  mkdirSync(join(home, 'conf'), { recursive: true })
+  const lines = Object.entries(settings).map(([key, value]) => `${key}=${value}\n`)
+  writeFileSync(conf, lines.join(''))
+  const options = [`-Duser.home=${home}`, `-Drocketmq.log.root.level=WARN`, '-cp', join(jars, '*')]
+  const child = spawn('java', [...JVM_FLAGS, ...options, 'org.apache.rocketmq.broker.BrokerStartup', '-c', conf], {
+    env: { ...process.env, ROCKETMQ_HOME: home },
+    stdio: 'ignore'
+  })
+  const ended = once(child, 'exit')
+  const stop = async () => {
+    if (child.exitCode === null) child.kill('SIGTERM')
+    const patience = setTimeout(() => child.kill('SIGKILL'), 10_000)
+    await ended
+    clearTimeout(patience)
+  }
+  try {
+    await listening(port, child)
+  } catch (error) {
+    await stop()
+    throw error
+  }
+  return { address: `127.0.0.1:${port}`, usage: async () => usageOf(child.pid!), stop }
+}
+
 /** Apache RocketMQ's broker as it is configured by default, at a NameServer of ours like Skylark's. */
 export function rocketmq(jars: string, folder: string, flush: Flush): Target {
   return {
@@ -86,50 +136,30 @@ export function rocketmq(jars: string, folder: string, flush: Flush): Target {
       const home = scratchFolder(folder)
       const nameServer = new NameServer({ listenPort: 0 })
       await nameServer.start()
-      const port = await freePort()
-      const conf = join(home.path, 'broker.conf')
       const settings = {
         brokerName: 'bench',
-        brokerIP1: '127.0.0.1',
-        listenPort: port,
-        haListenPort: await freePort(),
         namesrvAddr: nameServer.address,
-        storePathRootDir: join(home.path, 'store'),
-        storePathCommitLog: join(home.path, 'store', 'commitlog'),
-        flushDiskType: flush === 'sync' ? 'SYNC_FLUSH' : 'ASYNC_FLUSH',
-        // With their defaults a machine that is busy for a moment makes it refuse sends.
-        waitTimeMillsInSendQueue: 5000,
-        osPageCacheBusyTimeOutMills: 10_000
+        flushDiskType: flush === 'sync' ? 'SYNC_FLUSH' : 'ASYNC_FLUSH'
       }
-      mkdirSync(join(home.path, 'conf'))
-      const lines = Object.entries(settings).map(([key, value]) => `${key}=${value}\n`)
-      writeFileSync(conf, lines.join(''))
-      const options = [`-Duser.home=${home.path}`, `-Drocketmq.log.root.level=WARN`, '-cp', join(jars, '*')]
-      const child = spawn('java', [...JVM_FLAGS, ...options, 'org.apache.rocketmq.broker.BrokerStartup', '-c', conf], {
-        env: { ...process.env, ROCKETMQ_HOME: home.path },
-        stdio: 'ignore'
-      })
-      const ended = once(child, 'exit')
-      const stop = async () => {
-        if (child.exitCode === null) child.kill('SIGTERM')
-        const patience = setTimeout(() => child.kill('SIGKILL'), 10_000)
-        await ended
-        clearTimeout(patience)
+      const close = async () => {
         await nameServer.close()
         home.remove()
       }
       try {
-        await listening(port, child)
+        const { address, usage, stop } = await startRocketmq(jars, home.path, settings)
+        return {
+          address,
+          namesrvAddr: nameServer.address,
+          usage,
+          watchLoop: () => {},
+          stop: async () => {
+            await stop()
+            await close()
+          }
+        }
       } catch (error) {
-        await stop()
+        await close()
         throw error
-      }
-      return {
-        address: `127.0.0.1:${port}`,
-        namesrvAddr: nameServer.address,
-        usage: async () => usageOf(child.pid!),
-        watchLoop: () => {},
-        stop
       }
     }
   }
