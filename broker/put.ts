@@ -101,7 +101,8 @@ export const PUT_RESPONSE: Readonly<Record<number, number>> = {
   [PutStatus.MESSAGE_ILLEGAL]: ResponseCode.MESSAGE_ILLEGAL,
   [PutStatus.PROPERTIES_SIZE_EXCEEDED]: ResponseCode.MESSAGE_ILLEGAL,
   [PutStatus.FLUSH_SLAVE_TIMEOUT]: ResponseCode.FLUSH_SLAVE_TIMEOUT,
-  [PutStatus.IN_SYNC_REPLICAS_NOT_ENOUGH]: ResponseCode.SYSTEM_ERROR
+  [PutStatus.IN_SYNC_REPLICAS_NOT_ENOUGH]: ResponseCode.SYSTEM_ERROR,
+  [PutStatus.OS_PAGE_CACHE_BUSY]: ResponseCode.SYSTEM_BUSY
 }
 
 /** Whether the message was stored, so that the answer names its place. */

@@ -7,7 +7,6 @@ import {
   MAX_V1_TOPIC_BYTES,
   propertyCrcAt,
   type RecordFields,
-  RecordMagic,
   recordSize,
   SysFlag,
   writePropertyCrc,
@@ -18,6 +17,7 @@ import type { ConsumeQueueStore } from './consume-queue-store.ts'
 import type { DerivedWrites } from './derived-writes.ts'
 import { EngineError } from './errors.ts'
 import type { Log } from './log.ts'
+import { type Chunk, LogWriter } from './log-writer.ts'
 import type { MappedFileQueue } from './mapped-file.ts'
 import type { StoreOptions } from './options.ts'
 import { type PutMessage, PutStatus, type PutWaiter } from './put-status.ts'
@@ -28,8 +28,6 @@ import { RecordExtender, type RecordExtension, withRoomForCrc } from './record-e
 const RECORD_OVERHEAD_BYTES = 64 * 1024
 /** DefaultMessageStore#checkMessage */
 const MAX_TOPIC_BYTES = 255
-/** What is gathered is written at the end of the event, or when it is more than this. */
-const MAX_GATHERED_BYTES = 1024 * 1024
 /** After a failed write, the next try is so long away, ms. */
 const RETRY_AFTER_MS = 100
 
@@ -95,13 +93,8 @@ export class CommitLog {
   private readonly derived: DerivedWrites
   private readonly follower: LogFollower
   private readonly extender: RecordExtender
-  private readonly buffer: Buffer
-  private readonly view: DataView
-  /** How much of the buffer is not written yet. */
-  private gathered = 0
-  private gatheredCount = 0
-  /** Puts of what is gathered, and puts that were written but wait for the event's end to be acknowledged. */
-  private pending: PendingPut[] = []
+  private readonly writer: LogWriter<PendingPut>
+  /** Puts that were written but wait for the event's end to be acknowledged. */
   private written: PendingPut[] = []
   /** Puts that were taken back and wait for the event's end to hear so. */
   private refused: PendingPut[] = []
@@ -109,8 +102,6 @@ export class CommitLog {
   private writtenStoreTimestamp = 0
   private commitQueued = false
   private retryAtMs = 0
-  /** Whether a failed write may have left something behind the log's end. */
-  private tornEnd = false
   private flushFailed = false
   private isFlushing = false
   private flushed: Promise<void> = Promise.resolve()
@@ -137,9 +128,11 @@ export class CommitLog {
     this.follower = follower
     this.segments = segments
     this.extender = new RecordExtender(options, queues)
-    const bytes = options.maxMessageSizeBytes + RECORD_OVERHEAD_BYTES + MAX_GATHERED_BYTES + BLANK_BYTES
-    this.buffer = Buffer.allocUnsafeSlow(bytes)
-    this.view = new DataView(this.buffer.buffer, this.buffer.byteOffset, bytes)
+    this.writer = new LogWriter(segments, clock, log, options.maxMessageSizeBytes + RECORD_OVERHEAD_BYTES, {
+      onWritten: chunk => this.onChunkWritten(chunk),
+      onWriteFailed: (error, puts) => this.onWriteFailed(error, puts),
+      onPooledEnd: () => this.tell()
+    })
     const none = new Uint8Array(0)
     this.fields = {
       queueId: 0,
@@ -161,6 +154,11 @@ export class CommitLog {
       propertiesStart: 0,
       propertiesEnd: 0
     }
+  }
+
+  /** End of what was put, written or not. */
+  get endOffset(): number {
+    return this.writer.isBusy ? this.writer.end : this.maxOffset
   }
 
   get minOffset(): number {
@@ -232,7 +230,7 @@ export class CommitLog {
     const physicalOffset = this.append(queue)
     if (queue !== null) queue.nextOffset += extension.count - 1
     for (const [lmq, offset] of extension.lmqPlaces) lmq.nextOffset = offset + 1
-    if (extension.crc) writePropertyCrc(this.buffer, physicalOffset - this.maxOffset, this.gathered)
+    if (extension.crc) this.writeCrc(physicalOffset)
     return physicalOffset
   }
 
@@ -286,7 +284,7 @@ export class CommitLog {
         f.propertiesEnd = f.properties.length
       }
       const physicalOffset = this.append(queue)
-      if (crc) writePropertyCrc(this.buffer, physicalOffset - this.maxOffset, this.gathered)
+      if (crc) this.writeCrc(physicalOffset)
       physicalOffsets.push(physicalOffset)
     }
     this.expect(message, waiter, queue, firstQueueOffset, physicalOffsets[0]!, null)
@@ -370,12 +368,19 @@ export class CommitLog {
   /** Encodes the record of `fields` behind what is gathered; returns where it will lie. */
   private append(queue: QueueIndex | null): number {
     const f = this.fields
-    const physicalOffset = this.maxOffset + this.gathered
+    const { chunk } = this.writer
+    const physicalOffset = chunk.end
     f.physicalOffset = physicalOffset
     f.queueOffset = queue === null ? 0 : queue.nextOffset++
-    this.gathered += writeRecord(this.view, this.buffer, this.gathered, f)
-    this.gatheredCount++
+    chunk.length += writeRecord(chunk.view, chunk.bytes, chunk.length, f)
+    chunk.recordCount++
     return physicalOffset
+  }
+
+  /** Of the record that was appended last. */
+  private writeCrc(physicalOffset: number): void {
+    const { bytes, base, length } = this.writer.chunk
+    writePropertyCrc(bytes, physicalOffset - base, length)
   }
 
   private expect(
@@ -387,12 +392,13 @@ export class CommitLog {
     extension: RecordExtension | null
   ): void {
     const { storeTimestamp } = this.fields
-    this.pending.push({
+    const { chunk } = this.writer
+    chunk.puts.push({
       waiter,
       queue,
       queueOffset,
       physicalOffset,
-      endOffset: this.maxOffset + this.gathered,
+      endOffset: chunk.end,
       storeTimestamp,
       waitStored: message.waitStored,
       deadlineMs: storeTimestamp + (this.sync ? this.options.syncFlushTimeoutMs : this.options.slaveTimeoutMs),
@@ -403,32 +409,16 @@ export class CommitLog {
     queueMicrotask(() => this.commit())
   }
 
-  /** Makes sure that `size` bytes fit behind what is gathered, in the buffer and in the segment. */
-  private makeRoom(size: number, waiter: PutWaiter): boolean {
-    let hasRoom = false
+  private makeRoom(sizeBytes: number, waiter: PutWaiter): boolean {
+    let room: 'ok' | 'full' | 'failed' = 'failed'
     try {
-      while (!hasRoom) {
-        if (this.gathered > MAX_GATHERED_BYTES && !this.write(0)) break
-        const segment = this.segments.last ?? this.segments.create(this.maxOffset)
-        const left = segment.endOffset - this.maxOffset - this.gathered
-        if (size + BLANK_BYTES <= left) hasRoom = true
-        else if (left === 0 && this.gathered === 0) this.segments.create(this.maxOffset)
-        else if (!this.write(this.endSegment(left))) break
-      }
+      room = this.writer.makeRoom(sizeBytes, this.maxOffset)
     } catch (error) {
       this.fail(error)
     }
-    if (!hasRoom) this.refuse(waiter, PutStatus.SERVICE_NOT_AVAILABLE, this.failure)
-    return hasRoom
-  }
-
-  /** Marks the rest of the segment as blank; returns how many bytes are left behind the mark. */
-  private endSegment(left: number): number {
-    if (left < BLANK_BYTES) return left
-    this.view.setInt32(this.gathered, left)
-    this.view.setInt32(this.gathered + 4, RecordMagic.BLANK)
-    this.gathered += BLANK_BYTES
-    return left - BLANK_BYTES
+    if (room === 'full') this.refuse(waiter, PutStatus.OS_PAGE_CACHE_BUSY, 'the disk takes writes too slowly')
+    else if (room === 'failed') this.refuse(waiter, PutStatus.SERVICE_NOT_AVAILABLE, this.failure)
+    return room === 'ok'
   }
 
   private fail(error: unknown): void {
@@ -439,66 +429,43 @@ export class CommitLog {
     this.retryAtMs = this.clock.now() + RETRY_AFTER_MS
   }
 
-  /**
-   * Writes what is gathered and passes over `skip` bytes behind it. False when that failed: then none of it is in the log,
-   * and all of it is refused. Nobody is told before `commit`: state is whole when others hear of it.
-   */
-  private write(skip: number): boolean {
-    const { maxOffset, pending, gathered, gatheredCount } = this
-    this.pending = []
-    this.gathered = 0
-    this.gatheredCount = 0
-    try {
-      const segment = this.segments.last!
-      const position = maxOffset - segment.startOffset
-      if (this.tornEnd) segment.clearFrom(position)
-      this.tornEnd = gathered > 0
-      segment.write(this.buffer, 0, gathered, position)
-      this.tornEnd = false
-    } catch (error) {
-      this.fail(error)
-      this.undo(pending)
-      return false
-    }
+  /** Nobody is told before `tell`: state is whole when others hear of it. */
+  private onChunkWritten(chunk: Chunk<PendingPut>): void {
+    const { puts, base, length, recordCount, bytes, view } = chunk
     if (this.failure !== null && !this.flushFailed) {
       this.log.info({}, 'the CommitLog can be written again')
       this.failure = null
     }
-    this.maxOffset = maxOffset + gathered + skip
-    this.putCount += gatheredCount
-    this.putBytes += gathered
-    if (this.written.length === 0) this.written = pending
-    else for (const put of pending) this.written.push(put)
-    if (pending.length > 0) this.writtenStoreTimestamp = pending.at(-1)!.storeTimestamp
-    if (!this.waits) {
-      this.follower.follow(this.maxOffset, this.buffer, this.view, maxOffset)
-    }
+    this.maxOffset = chunk.end
+    this.putCount += recordCount
+    this.putBytes += length
+    if (this.written.length === 0) this.written = puts
+    else for (const put of puts) this.written.push(put)
+    if (puts.length > 0) this.writtenStoreTimestamp = puts.at(-1)!.storeTimestamp
+    if (!this.waits) this.follower.follow(this.maxOffset, bytes, view, base)
     if (!this.sync) this.flushLater()
-    return true
   }
 
   /** Takes back puts whose write failed, as if they had never been. */
-  private undo(pending: PendingPut[]): void {
-    try {
-      const segment = this.segments.last!
-      if (this.tornEnd) segment.clearFrom(this.maxOffset - segment.startOffset)
-      this.tornEnd = false
-    } catch (error) {
-      this.log.error({ err: error }, 'the torn end of the CommitLog could not be cleared: the next write tries again')
-    }
-    for (let i = pending.length - 1; i >= 0; i--) {
-      const { queue, queueOffset, extension } = pending[i]!
+  private onWriteFailed(error: unknown, puts: PendingPut[]): void {
+    this.fail(error)
+    for (let i = puts.length - 1; i >= 0; i--) {
+      const { queue, queueOffset, extension } = puts[i]!
       if (queue !== null) queue.nextOffset = queueOffset
       for (const [lmq, offset] of extension?.lmqPlaces.toReversed() ?? []) lmq.nextOffset = offset
     }
-    for (const put of pending) this.refused.push(put)
+    for (const put of puts) this.refused.push(put)
     this.refusedBecause = this.failure
   }
 
   /** Writes what is gathered, and tells those who wait for no more than that. */
   commit(): void {
     this.commitQueued = false
-    if (this.gathered > 0) this.write(0)
+    this.writer.commit()
+    this.tell()
+  }
+
+  private tell(): void {
     const { written, refused } = this
     this.written = []
     this.refused = []
@@ -529,7 +496,7 @@ export class CommitLog {
     for (const put of written) if (put.waitStored) this.confirmWaiting.push(put)
     for (const put of written) if (!put.waitStored) this.answer(put, PutStatus.OK)
     this.watchDeadlines()
-    if (this.sync) void this.flush()
+    if (this.sync) void this.flushWritten()
   }
 
   /**
@@ -568,12 +535,17 @@ export class CommitLog {
     if (this.cancelFlushTimer !== null) return
     this.cancelFlushTimer = this.clock.after(this.options.flushIntervalCommitLogMs, () => {
       this.cancelFlushTimer = null
-      void this.flush()
+      void this.flushWritten()
     })
   }
 
-  /** Makes durable what is written at the call. Requests that come while a flush runs share the next one. Never throws. */
+  /** Makes durable what was put before the call. Requests that come while a flush runs share the next one. Never throws. */
   async flush(): Promise<void> {
+    if (this.writer.isBusy) await this.writer.settle()
+    await this.flushWritten()
+  }
+
+  private async flushWritten(): Promise<void> {
     const wanted = this.maxOffset
     while (this.flushedOffset < wanted && !this.flushFailed) {
       if (!this.isFlushing) this.flushed = this.flushOnce()
@@ -621,7 +593,7 @@ export class CommitLog {
    */
   appendRaw(physicalOffset: number, bytes: Uint8Array): void {
     if (this.segments.last === undefined) this.maxOffset = physicalOffset
-    if (physicalOffset !== this.maxOffset || this.gathered > 0)
+    if (physicalOffset !== this.maxOffset || this.writer.isBusy)
       throw new EngineError('NOT_AT_END', { offset: physicalOffset, end: this.maxOffset })
     if (this.flushFailed) throw new Error(this.failure ?? 'the store is read-only')
     let end = physicalOffset
@@ -635,7 +607,7 @@ export class CommitLog {
     this.maxOffset = end
     this.onWritten?.()
     this.onConfirmed()
-    if (this.sync) void this.flush()
+    if (this.sync) void this.flushWritten()
     else this.flushLater()
   }
 

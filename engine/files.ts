@@ -25,6 +25,8 @@ export interface Files {
   read(fd: number, target: Uint8Array, position: number): number
   /** Writes source[start, start + length) at a position; returns how many bytes went through. */
   write(fd: number, source: Uint8Array, start: number, length: number, position: number): number
+  /** As `write`, in the thread pool. */
+  writeAsync(fd: number, source: Uint8Array, start: number, length: number, position: number): Promise<number>
   /** As `read`, in the thread pool. */
   readAsync(fd: number, target: Uint8Array, position: number): Promise<number>
   /** The first position at or behind `position` that is not in a hole; -1 when only holes follow. */
@@ -47,6 +49,8 @@ export interface Files {
   usedRatio(path: string): number
 }
 
+const TOOK_NOTHING = 'the disk took nothing'
+
 /** `write` until all went through. */
 export function writeFully(
   files: Files,
@@ -58,7 +62,23 @@ export function writeFully(
 ): void {
   for (let written = 0; written < length; ) {
     const count = files.write(fd, source, start + written, length - written, position + written)
-    if (count <= 0) throw new Error('the disk took nothing')
+    if (count <= 0) throw new Error(TOOK_NOTHING)
+    written += count
+  }
+}
+
+/** `writeAsync` until all went through. */
+export async function writeFullyAsync(
+  files: Files,
+  fd: number,
+  source: Uint8Array,
+  start: number,
+  length: number,
+  position: number
+): Promise<void> {
+  for (let written = 0; written < length; ) {
+    const count = await files.writeAsync(fd, source, start + written, length - written, position + written)
+    if (count <= 0) throw new Error(TOOK_NOTHING)
     written += count
   }
 }

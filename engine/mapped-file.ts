@@ -1,6 +1,6 @@
 import { dirname, join } from 'node:path'
 import { EngineError } from './errors.ts'
-import { type DirectoryEntry, type Files, type MappedBytes, writeFully } from './files.ts'
+import { type DirectoryEntry, type Files, type MappedBytes, writeFully, writeFullyAsync } from './files.ts'
 import type { Log } from './log.ts'
 import type { Closable, OpenFiles } from './open-files.ts'
 
@@ -114,6 +114,19 @@ export class MappedFile implements Closable {
   write(source: Uint8Array, start: number, length: number, pos: number): void {
     this.dirty = true
     writeFully(this.files, this.fd, source, start, length, pos)
+  }
+
+  /** As `write`, in the thread pool. The bytes must stay as they are until it ends. */
+  async writeAsync(source: Uint8Array, start: number, length: number, pos: number): Promise<void> {
+    const { fd } = this
+    this.busy++
+    try {
+      await writeFullyAsync(this.files, fd, source, start, length, pos)
+    } finally {
+      // A flush that ran meanwhile may not have covered it.
+      this.dirty = true
+      this.release()
+    }
   }
 
   /** The first position at or behind `pos` that is not in a hole; -1 when only holes follow. */

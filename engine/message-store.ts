@@ -364,9 +364,9 @@ export class MessageStore {
     await this.compaction.run()
   }
 
-  /** The whole record at a physical offset; null when no record begins there. */
-  readByPhysicalOffset(physicalOffset: number): Promise<Uint8Array | null> {
-    return this.reader.read(physicalOffset)
+  /** The whole record at a physical offset; null when none begins there, or none of that size if one is given. */
+  readByPhysicalOffset(physicalOffset: number, sizeBytes = 0): Promise<Uint8Array | null> {
+    return this.reader.read(physicalOffset, sizeBytes)
   }
 
   /** Messages filed under a key, oldest first; hashes collide, so callers compare topic and key. DefaultMessageStore#queryMessage */
@@ -484,7 +484,7 @@ export class MessageStore {
    */
   deleteTopic(topic: string): Promise<void> {
     this.commitLog.commit()
-    this.notes.deletedTopics.set(topic, this.commitLog.maxOffset)
+    this.notes.deletedTopics.set(topic, this.commitLog.endOffset)
     this.queues.deleteTopic(topic)
     void this.compaction.delete(topic)
     return this.saveNotes()
@@ -644,7 +644,7 @@ export class MessageStore {
       for (const queueId of queues.queueIds(topic)) {
         const { minOffset, maxOffset, nextOffset } = queues.get(topic, queueId)
         // An empty queue may go on where a lost one was.
-        const isEmpty = minOffset === maxOffset && this.reput.offset >= commitLog.maxOffset
+        const isEmpty = minOffset === maxOffset && this.reput.offset >= commitLog.endOffset
         bounds[queueId] = isEmpty ? [nextOffset, nextOffset] : [minOffset, maxOffset]
       }
       notes.queues[topic] = bounds

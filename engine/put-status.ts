@@ -15,7 +15,9 @@ export const PutStatus = {
   /** Not stored: too few replicas are in sync. */
   IN_SYNC_REPLICAS_NOT_ENOUGH: 6,
   /** Not stored: there are too many LMQ queues to make another. */
-  LMQ_CONSUME_QUEUE_NUM_EXCEEDED: 7
+  LMQ_CONSUME_QUEUE_NUM_EXCEEDED: 7,
+  /** Not stored: the disk takes writes more slowly than they come, and too much waits for it. */
+  OS_PAGE_CACHE_BUSY: 8
 } as const
 
 /** A message on its way in. Everything is borrowed while `put` runs: callers reuse one object. */

@@ -55,6 +55,13 @@ const read = promisify(fs.read) as unknown as (
   length: number,
   position: number
 ) => Promise<{ bytesRead: number }>
+const write = promisify(fs.write) as unknown as (
+  fd: number,
+  source: Uint8Array,
+  start: number,
+  length: number,
+  position: number
+) => Promise<{ bytesWritten: number }>
 const fdatasync = promisify(fs.fdatasync)
 const fsync = promisify(fs.fsync)
 
@@ -103,6 +110,8 @@ export const realFiles: Files = {
   truncate: fs.ftruncateSync,
   read: (fd, target, position) => fs.readSync(fd, target, 0, target.length, position),
   write: fs.writeSync,
+  writeAsync: async (fd, source, start, length, position) =>
+    (await write(fd, source, start, length, position)).bytesWritten,
   readAsync: async (fd, target, position) => (await read(fd, target, 0, target.length, position)).bytesRead,
   nextData(fd, position) {
     fsExt ??= native<FsExt>('fs-ext')

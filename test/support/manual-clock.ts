@@ -51,6 +51,11 @@ export class ManualClock implements Clock {
     return true
   }
 
+  /** Lets time pass in the middle of an event: timers that are due wait for the next `advance`. */
+  pass(ms: number): void {
+    this.nowMs += ms
+  }
+
   /** Sets the clock back, as a person or a time server does; how long timers wait stays as it is. */
   setBack(ms: number): void {
     this.nowMs -= ms

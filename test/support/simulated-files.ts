@@ -64,6 +64,8 @@ export class SimulatedFiles implements Files {
   capacityBytes = Number.POSITIVE_INFINITY
   /** Asked before each call that can fail: what it gives is thrown. */
   fault: ((call: Call, path: string) => string | null) | null = null
+  /** Called with each write, so that a test can make it take time. */
+  onWrite: ((path: string) => void) | null = null
   /** Longest write that goes through at once. */
   longestWrite = Number.POSITIVE_INFINITY
   /** How many calls of each kind there were. */
@@ -200,6 +202,7 @@ export class SimulatedFiles implements Files {
   write(fd: number, source: Uint8Array, start: number, length: number, position: number): number {
     const { inode, path } = this.fileOf(fd)
     this.begin('write', path)
+    this.onWrite?.(path)
     let count = Math.min(length, this.longestWrite)
     if (this.capacityBytes < Number.POSITIVE_INFINITY) {
       let free = Math.max(0, Math.floor((this.capacityBytes - this.usedBytes) / BLOCK_BYTES))
@@ -217,6 +220,11 @@ export class SimulatedFiles implements Files {
     inode.modifiedMs = this.now()
     this.changes.push({ number: ++this.lastChange, kind: 'write', inode, position, bytes })
     return count
+  }
+
+  async writeAsync(fd: number, source: Uint8Array, start: number, length: number, position: number): Promise<number> {
+    await new Promise(resolve => setImmediate(resolve))
+    return this.write(fd, source, start, length, position)
   }
 
   nextData(fd: number, position: number): number {

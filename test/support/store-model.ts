@@ -83,6 +83,8 @@ export class StoreModel {
   readonly log = keepLog()
   readonly puts: Put[] = []
   store!: MessageStore
+  /** How many of the writes to the CommitLog the system holds back, 0 to 1: they go through the thread pool then. */
+  slowWrites = 0
   private readonly options: Partial<StoreOptions>
   private readonly random: Random
   private lastNumber = 0
@@ -94,6 +96,9 @@ export class StoreModel {
 
   async open(): Promise<void> {
     this.disk.now = this.clock.now
+    this.disk.onWrite = path => {
+      if (path.includes('commitlog') && this.slowWrites > 0 && this.random() < this.slowWrites) this.clock.pass(20)
+    }
     this.store = await openStore(STORE_DIR, this.options, { files: this.disk, clock: this.clock, log: this.log })
   }
 
@@ -114,9 +119,14 @@ export class StoreModel {
   }
 
   /** Puts a message, or some as a batch; their entries in `puts` learn how it went. */
-  put(topic = oneOf(this.random, ['orders', 'bills']), queueId = below(this.random, 2), count = 1): Put[] {
+  put(
+    topic = oneOf(this.random, ['orders', 'bills']),
+    queueId = below(this.random, 2),
+    count = 1,
+    filling = ''
+  ): Put[] {
     const puts = Array.from({ length: count }, (): Put => {
-      const body = this.newBody(count === 1)
+      const body = this.newBody(count === 1 && filling === '') + filling
       return {
         topic,
         queueId,
