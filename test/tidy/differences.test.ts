@@ -1,3 +1,4 @@
+import { join } from 'node:path/posix'
 import t from 'tap'
 import { readSource, repoFiles } from '../support/sources.ts'
 
@@ -40,7 +41,7 @@ t.test(`every test of ${LOSSES} stands in ${PAGE}`, async t => {
 
 t.test(`links of ${PAGE} lead somewhere`, async t => {
   for (const [, target] of page.matchAll(/\]\(([^)#:]+)/g)) {
-    const path = target!.startsWith('../../') ? target!.slice(6) : `docs/reference/${target}`
+    const path = join('docs/reference', target!)
     t.ok(files.has(path), path)
   }
 })
