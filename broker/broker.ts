@@ -11,7 +11,7 @@ import {
   type StoreSeams,
   storeDefaults
 } from '../engine/index.ts'
-import { hostOf, SCHEDULE_TOPIC } from '../message/index.ts'
+import { hostOf, SCHEDULE_TOPIC, TIMER_TOPIC } from '../message/index.ts'
 import { type Log, RemotingClient, RemotingServer, RequestCode, RequestDispatcher, request } from '../net/index.ts'
 import { ownAddress } from './addresses.ts'
 import { ClientRegistry, type ConsumerGroup } from './client-registry.ts'
@@ -35,6 +35,7 @@ import { SendProcessor } from './processors/send.ts'
 import { registerSendBackRequest } from './processors/send-back.ts'
 import { registerSettingsRequests } from './processors/settings.ts'
 import { registerStatisticsRequests } from './processors/statistics.ts'
+import { registerTimerRequests } from './processors/timer.ts'
 import { registerTopicRequests } from './processors/topics.ts'
 import { QueueLocks } from './queue-locks.ts'
 import { EpochFile } from './replication/epoch-file.ts'
@@ -43,6 +44,7 @@ import { ReplicationMaster } from './replication/master.ts'
 import { ReplicationSlave } from './replication/slave.ts'
 import { Scheduler } from './scheduler.ts'
 import { Statistics } from './statistics.ts'
+import { TimerService } from './timer.ts'
 import { TopicTable } from './topics.ts'
 
 /** Pulls are not served on the VIP port. BrokerController#initializeResources */
@@ -77,6 +79,8 @@ export class Broker {
   /** The delay of each level in ms; level n is at index n - 1. */
   readonly delaysMs: readonly number[]
   delay: DelayService
+  /** Messages with an arbitrary delay; null without timerWheelEnable. */
+  timer: TimerService | null = null
 
   /** Set by `start`; undefined when the store could not be opened. */
   store!: MessageStore
@@ -160,7 +164,7 @@ export class Broker {
       await this.close()
       throw error
     }
-    if (this.master !== null) this.delay.start()
+    if (this.master !== null) this.deliverDelayed()
     this.registered = true
     await this.nameServers.registerAll()
     this.slave?.start()
@@ -214,19 +218,28 @@ export class Broker {
     this.store.onArrival = (topic, queueId, maxQueueOffset, tagsCode) => {
       this.heldPulls.arrived(topic, queueId, maxQueueOffset, tagsCode)
       if (topic === SCHEDULE_TOPIC) this.delay.arrived(queueId, tagsCode)
+      else if (topic === TIMER_TOPIC) this.timer?.store.arrived()
     }
+    this.timer = options.timerWheelEnable ? new TimerService(this) : null
+    await this.timer?.open()
+  }
+
+  private deliverDelayed(): void {
+    this.delay.start()
+    this.timer?.start()
   }
 
   /** Opens the store again, cut off at an offset, or empty: a replica lets go of what its master does not know. */
   async reopenStore(cutAt: number | null): Promise<void> {
     const { storePathRootDir, store } = this.options
+    await this.timer?.close()
     await this.store.close()
     if (cutAt === null) {
       this.files.removeDirectory(store.storePathCommitLog ?? join(storePathRootDir, 'commitlog'))
-      for (const name of ['consumequeue', 'batchconsumequeue', 'consumequeue_ext', 'index', 'compaction'])
+      for (const name of ['consumequeue', 'batchconsumequeue', 'consumequeue_ext', 'index', 'compaction', 'timerlog'])
         this.files.removeDirectory(join(storePathRootDir, name))
-      for (const name of ['checkpoint', 'skylark.json', 'skylark.json.bak'])
-        this.files.remove(join(storePathRootDir, name))
+      for (const name of ['checkpoint', 'skylark.json', 'config/timercheck'])
+        for (const suffix of ['', '.bak']) this.files.remove(join(storePathRootDir, name + suffix))
     }
     await this.openStore(cutAt ?? Number.POSITIVE_INFINITY)
   }
@@ -235,14 +248,14 @@ export class Broker {
   serveAsMaster(epoch: number): void {
     // NameServers take the master with the higher one.
     this.topics.version.stateVersion = epoch
-    this.delay.start()
+    this.deliverDelayed()
   }
 
   /** Ends what only a master does, and opens the store again, of which then the log's end is a whole record. */
   async retire(): Promise<void> {
     this.heldPulls.wakeAll()
     // Deliveries that wait for replicas hear of the end when the store closes.
-    const delivered = this.delay.close()
+    const delivered = Promise.all([this.delay.close(), this.timer?.stop()])
     await this.reopenStore(Number.POSITIVE_INFINITY)
     await delivered
     this.delay = new DelayService(this)
@@ -272,8 +285,9 @@ export class Broker {
 
   /** States of the tables that a slave takes over: topics, groups, offsets, delay progress. */
   metadataVersions(): string {
-    return [this.topics.version, this.groups.version, this.offsets.version, this.delay.version]
-      .map(({ counter, stateVersion, timestamp }) => `${counter}.${stateVersion}.${timestamp}`)
+    const tables = [this.topics, this.groups, this.offsets, this.delay]
+    return [...tables, ...(this.timer === null ? [] : [this.timer.store, this.timer.metrics])]
+      .map(({ version: { counter, stateVersion, timestamp } }) => `${counter}.${stateVersion}.${timestamp}`)
       .join(' ')
   }
 
@@ -286,6 +300,7 @@ export class Broker {
     registerSendBackRequest(this)
     registerLockRequests(this)
     registerTopicRequests(this)
+    registerTimerRequests(this)
     registerGroupRequests(this)
     registerQueryRequests(this)
     registerStatisticsRequests(this)
@@ -302,7 +317,9 @@ export class Broker {
       )
     scheduler.every('expire clients', CLIENT_EXPIRY_CHECK_MS, () => this.clients.expire(CLIENT_EXPIRY_MS))
     scheduler.every('delete old files', this.store.options.cleanResourceIntervalMs, async () => {
-      if (this.failover?.isSwitching !== true) await this.store.cleanUp()
+      if (this.failover?.isSwitching === true) return
+      await this.store.cleanUp()
+      await this.timer?.store.cleanUp()
     })
   }
 
@@ -369,6 +386,7 @@ export class Broker {
     await settled(() => this.sends.pending === 0, UNDER_WAY_TIMEOUT_MS)
     await this.scheduler.stop()
     await this.delay.close()
+    await this.timer?.stop()
     await this.slave?.close()
     await this.javaSlaves?.close()
     this.master?.close()
@@ -376,7 +394,7 @@ export class Broker {
     await this.closeServers()
     this.stats.close()
     if (this.store !== undefined) {
-      await Promise.all([this.topics.close(), this.groups.close(), this.offsets.close()])
+      await Promise.all([this.topics.close(), this.groups.close(), this.offsets.close(), this.timer?.close()])
       await this.store.close()
     }
     await this.failover?.release()

@@ -411,6 +411,61 @@ export const brokerSettings = {
     form: LEVELS,
     note: 'The delay of each level.'
   },
+  timerWheelEnable: {
+    default: true,
+    option: 'timerWheelEnable',
+    note: 'Whether messages with an arbitrary delay are taken.'
+  },
+  timerPrecisionMs: {
+    default: 1000,
+    option: 'store.timerPrecisionMs',
+    range: POSITIVE,
+    note: 'How exactly they are timed, in ms; rounded down to 100, 200, 500 or 1000.'
+  },
+  timerMaxDelaySec: {
+    default: 259_200,
+    option: 'timerMaxDelaySec',
+    range: POSITIVE,
+    dynamic: true,
+    note: 'The longest arbitrary delay, in seconds.'
+  },
+  timerRollWindowSlot: {
+    default: 172_800,
+    option: 'store.timerRollWindowSlot',
+    range: [0, MAX_INT],
+    note: 'What is due later than so many times timerPrecisionMs is put again before; fileReservedTime must not be shorter.'
+  },
+  mappedFileSizeTimerLog: {
+    default: 104_857_600,
+    option: 'store.mappedFileSizeTimerLogBytes',
+    range: [1024, MAX_INT],
+    note: 'Size of a file of the timer log, in bytes.'
+  },
+  timerCongestNumEachSlot: {
+    default: MAX_INT,
+    option: 'timerCongestNumEachSlot',
+    range: POSITIVE,
+    dynamic: true,
+    note: 'With so many messages for one point in time, more are refused the more likely, the more there are.'
+  },
+  appendTopicForTimerDeleteKey: {
+    default: false,
+    option: 'appendTopicForTimerDeleteKey',
+    dynamic: true,
+    note: 'Whether TIMER_DEL_UNIQKEY, which deletes a message that is not yet due, is topic+UNIQ_KEY, as before 5.5, not UNIQ_KEY alone.'
+  },
+  recallMessageEnable: {
+    default: false,
+    option: 'recallMessageEnable',
+    dynamic: true,
+    note: 'Whether a message that is not yet due can be recalled by its handle.'
+  },
+  allowRecallWhenBrokerNotWriteable: {
+    default: true,
+    option: 'allowRecallWhenBrokerNotWriteable',
+    dynamic: true,
+    note: 'Whether that goes while brokerPermission forbids writing.'
+  },
   maxTransferCountOnMessageInMemory: {
     default: 32,
     option: 'store.maxTransferCountOnMessageInMemory',

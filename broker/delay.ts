@@ -1,21 +1,17 @@
 import { join } from 'node:path'
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { PutStatus, type PutWaiter } from '../engine/index.ts'
-import { decodeRecord, HALF_TOPIC, PropertyName, SCHEDULE_TOPIC } from '../message/index.ts'
+import { decodeRecord, PropertyName, SCHEDULE_TOPIC } from '../message/index.ts'
 import type { Broker } from './broker.ts'
 import { ConfigFile } from './config-file.ts'
 import { type DataVersion, dataVersionOf, newDataVersion, nextVersion } from './data-version.ts'
-import { copyOf, type InnerMessage, isStored, toPut } from './put.ts'
+import { Delivery, MAX_WAIT_MS } from './delivery.ts'
+import { copyOf } from './put.ts'
 
 /** So many messages at most are put between two turns of the event loop. */
 const BATCH = 32
 const RETRY_MS = 100
 /** A message that is due later than its level can account for was stored by a clock that was this much ahead: it is due now. */
 const CLOCK_TOLERANCE_MS = 60_000
-/** Timers cannot wait longer. */
-const MAX_WAIT_MS = 0x7fff_ffff
-/** What will not be stored the next time either. */
-const HOPELESS: readonly number[] = [PutStatus.MESSAGE_ILLEGAL, PutStatus.PROPERTIES_SIZE_EXCEEDED]
 
 /** One delay: a queue of the schedule topic, whose messages are due in the order in which they lie. */
 interface Level {
@@ -26,30 +22,6 @@ interface Level {
   /** When to look at it again; infinite while none waits. */
   wakeMs: number
   running: Promise<void> | null
-}
-
-/** How a put of a delivery ended. */
-class Outcome implements PutWaiter {
-  status: number | null = null
-  reason: string | null = null
-  readonly done: Promise<void>
-  private resolve!: () => void
-
-  constructor() {
-    this.done = new Promise(resolve => {
-      this.resolve = resolve
-    })
-  }
-
-  onPut(status: number, _physicalOffset: number, _queueOffset: number, _time: number, reason: string | null): void {
-    this.status = status
-    this.reason = reason
-    this.resolve()
-  }
-
-  get refused(): boolean {
-    return this.status !== null && !isStored(this.status) && !HOPELESS.includes(this.status)
-  }
 }
 
 /**
@@ -224,49 +196,38 @@ export class DelayService {
       this.correct(level)
       return true
     }
-    const puts: { queueOffset: number; message: InnerMessage; outcome: Outcome }[] = []
+    const deliveries: { queueOffset: number; delivery: Delivery }[] = []
     for (const { bytes, start } of slices) {
       const record = decodeRecord(bytes, start)
       // Behind units whose messages are gone, the read has gone on to messages that are not due.
       if (record.queueOffset >= end) break
-      const outcome = new Outcome()
       const message = copyOf(record, {
         topic: record.properties.get(PropertyName.REAL_TOPIC) ?? '',
         queueId: Number(record.properties.get(PropertyName.REAL_QID)),
         // Whoever takes over has what the level's place calls delivered.
         waitStored: this.broker.failover !== null
       })
-      puts.push({ queueOffset: record.queueOffset, message, outcome })
-      this.put(message, outcome)
+      const delivery = new Delivery(message)
+      deliveries.push({ queueOffset: record.queueOffset, delivery })
+      delivery.put(store)
       // What follows must not overtake it.
-      if (outcome.refused) break
+      if (delivery.isRefused) break
     }
-    await Promise.all(puts.map(({ outcome }) => outcome.done))
-    for (const { queueOffset, message, outcome } of puts) {
-      if (outcome.refused) return false
-      if (isStored(outcome.status!)) this.broker.stats.put(message.topic, message.queueId, 1, message.body.length)
+    await Promise.all(deliveries.map(({ delivery }) => delivery.done))
+    for (const { queueOffset, delivery } of deliveries) {
+      if (delivery.isRefused) return false
+      const { topic, queueId, body } = delivery.message
+      if (delivery.isStored) this.broker.stats.put(topic, queueId, 1, body.length)
       else
         this.broker.log.error(
-          { level: level.level, queueOffset, topic: message.topic, reason: outcome.reason },
+          { level: level.level, queueOffset, topic, reason: delivery.reason },
           'a delayed message cannot be delivered and is passed over'
         )
       this.advance(level, queueOffset + 1)
     }
     const next = Math.min(nextBeginOffset, end)
     if (next > level.offset) this.advance(level, next)
-    return puts.length > 0 || next === level.offset
-  }
-
-  private put(message: InnerMessage, outcome: Outcome): void {
-    const { topic, queueId } = message
-    if (
-      topic === '' ||
-      topic === SCHEDULE_TOPIC ||
-      topic === HALF_TOPIC ||
-      !(Number.isInteger(queueId) && queueId >= 0)
-    )
-      outcome.onPut(PutStatus.MESSAGE_ILLEGAL, -1, -1, 0, `its own topic is "${topic}", its queue ${queueId}`)
-    else this.broker.store.put(toPut(message), outcome)
+    return deliveries.length > 0 || next === level.offset
   }
 
   private advance(level: Level, offset: number): void {

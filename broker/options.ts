@@ -105,6 +105,18 @@ export interface BrokerOptions {
   /** Values of keys that have no effect here, as the file gave them; GET_BROKER_CONFIG prints them back. Default: none. */
   inertSettings: Record<string, string>
   validateSystemTopicWhenUpdateTopic: boolean
+  /** Whether messages with an arbitrary delay are taken. Default: true. */
+  timerWheelEnable: boolean
+  /** The longest arbitrary delay, in seconds. Default: 259,200 (three days). */
+  timerMaxDelaySec: number
+  /** With so many messages for one point in time, more are refused the more likely, the more there are; all with twice as many. Default: no limit. */
+  timerCongestNumEachSlot: number
+  /** Whether TIMER_DEL_UNIQKEY, which deletes a message that is not yet due, is `topic+UNIQ_KEY`, as before RocketMQ 5.5, not UNIQ_KEY alone. Default: false. */
+  appendTopicForTimerDeleteKey: boolean
+  /** Whether a message that is not yet due can be recalled by its handle. Default: false. */
+  recallMessageEnable: boolean
+  /** Whether that goes while brokerPermission forbids writing. Default: true. */
+  allowRecallWhenBrokerNotWriteable: boolean
   /** Settings of the store; storeHost and messageDelayLevel included. */
   store: Partial<StoreOptions>
   log: Log
@@ -167,6 +179,12 @@ export const brokerDefaults: Readonly<Omit<BrokerOptions, 'storePathRootDir' | '
   brokerConfigPath: null,
   inertSettings: Object.freeze({}),
   validateSystemTopicWhenUpdateTopic: true,
+  timerWheelEnable: true,
+  timerMaxDelaySec: 259_200,
+  timerCongestNumEachSlot: 2_147_483_647,
+  appendTopicForTimerDeleteKey: false,
+  recallMessageEnable: false,
+  allowRecallWhenBrokerNotWriteable: true,
   store: Object.freeze({}),
   log: silentLog
 })

@@ -5,7 +5,7 @@ const TICK_MS = 1000
 const MINUTE = { step: 10, samples: 7 } as const
 const HOUR = { step: 600, samples: 7 } as const
 const DAY = { step: 3600, samples: 25 } as const
-const TEN_SECONDS = { step: 1, samples: 11 } as const
+export const TEN_SECONDS = { step: 1, samples: 11 } as const
 const TEN_MINUTES = { step: 60, samples: 11 } as const
 const STATS_WINDOWS = [MINUTE, HOUR, DAY] as const
 const BROKER_WINDOWS = [MINUTE, HOUR, DAY, TEN_SECONDS, TEN_MINUTES] as const
@@ -67,7 +67,7 @@ class Window {
 }
 
 /** Counts one thing, and knows what of it falls into the last minute, hour and day. StatsItem */
-class Meter implements Counts {
+export class Meter implements Counts {
   count = 0
   bytes = 0
   times = 0

@@ -9,6 +9,11 @@ export type { GetResult, GetStatus, MessageFilter, Slice } from './reader.ts'
 export type { RecoveryProgress } from './recovery.ts'
 export type { ArrivalListener } from './reput.ts'
 
+// Messages that wait for their time.
+
+export { TimerMagic, type TimerUnit } from './timer/timer-log.ts'
+export { type DueSlot, type TimerParts, TimerStore } from './timer/timer-store.ts'
+
 // What a message is when it comes back.
 
 export {

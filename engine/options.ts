@@ -48,6 +48,12 @@ export interface StoreOptions {
   checkCrcOnRecover: boolean
   /** The delay of each level, e.g. `1s 5s 1m 2h`; decides tags codes of the schedule topic. */
   messageDelayLevel: string
+  /** How exactly messages with an arbitrary delay are timed; rounded as RocketMQ does to 100, 200, 500 or 1,000. Default: 1,000. */
+  timerPrecisionMs: number
+  /** What is due later than so many times the precision is put again before. Default: 172,800 (two days). */
+  timerRollWindowSlot: number
+  /** Size of a file of the timer log. Default: 100 MiB. */
+  mappedFileSizeTimerLogBytes: number
   /** Limits of one read: items and bytes, from recent data (32, 256 KiB) and from old data (8, 64 KiB). */
   maxTransferCountOnMessageInMemory: number
   maxTransferBytesOnMessageInMemory: number
@@ -106,6 +112,9 @@ export const storeDefaults: Readonly<StoreOptions> = Object.freeze({
   maxLmqConsumeQueueNum: 20_000,
   checkCrcOnRecover: true,
   messageDelayLevel: '1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h',
+  timerPrecisionMs: 1000,
+  timerRollWindowSlot: 172_800,
+  mappedFileSizeTimerLogBytes: 104_857_600,
   maxTransferCountOnMessageInMemory: 32,
   maxTransferBytesOnMessageInMemory: 256 * 1024,
   maxTransferCountOnMessageInDisk: 8,
@@ -127,6 +136,10 @@ export const storeDefaults: Readonly<StoreOptions> = Object.freeze({
 
 const UNIT_BYTES = 20
 const BATCH_UNIT_BYTES = 46
+/** MessageStoreConfig#setTimerPrecisionMs */
+const TIMER_PRECISIONS_MS = [100, 200, 500, 1000]
+/** Half the wheel, and some room. TimerMessageStore */
+const MAX_ROLL_WINDOW_SLOTS = 7 * 86_400 - 60
 /** Node maps no file that is larger, and RocketMQ neither. */
 const MAX_FILE_BYTES = 0x7fff_ffff
 
@@ -151,10 +164,16 @@ export function checkedOptions(given: Partial<StoreOptions>): StoreOptions {
   check('flushIntervalConsumeQueueMs', 1)
   check('syncFlushTimeoutMs', 1)
   check('slaveTimeoutMs', 1)
+  check('timerPrecisionMs', 1)
+  check('timerRollWindowSlot', 0)
+  check('mappedFileSizeTimerLogBytes', 1024, MAX_FILE_BYTES)
   check('maxFilterMessageSizeBytes', UNIT_BYTES)
   check('maxOpenFiles', 16)
   check('deleteFileBatchMax', 1)
   const { flushDiskType } = options
+  options.timerPrecisionMs = TIMER_PRECISIONS_MS.findLast(each => each <= options.timerPrecisionMs) ?? 100
+  const windowSlots = options.timerRollWindowSlot
+  if (windowSlots < 2 || windowSlots > MAX_ROLL_WINDOW_SLOTS) options.timerRollWindowSlot = MAX_ROLL_WINDOW_SLOTS
   const roundedUp = (bytes: number, unit: number) => Math.ceil(bytes / unit) * unit
   options.mappedFileSizeConsumeQueueBytes = roundedUp(options.mappedFileSizeConsumeQueueBytes, UNIT_BYTES)
   options.mappedFileSizeBatchConsumeQueueBytes = roundedUp(

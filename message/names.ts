@@ -9,6 +9,8 @@ export const SYSTEM_GROUP_PREFIX = 'CID_RMQ_SYS_'
 /** The topic whose route a producer takes for a topic that does not exist yet. */
 export const DEFAULT_TOPIC = 'TBW102'
 export const SCHEDULE_TOPIC = 'SCHEDULE_TOPIC_XXXX'
+/** Where messages wait that are due at an arbitrary time. TimerMessageStore: TIMER_TOPIC */
+export const TIMER_TOPIC = 'rmq_sys_wheel_timer'
 export const HALF_TOPIC = 'RMQ_SYS_TRANS_HALF_TOPIC'
 export const OP_HALF_TOPIC = 'RMQ_SYS_TRANS_OP_HALF_TOPIC'
 const MAX_TOPIC_LENGTH = 127

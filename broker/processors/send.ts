@@ -7,7 +7,6 @@ import {
   decodeProperties,
   dlqTopicOf,
   encodeProperties,
-  type Host,
   hostOf,
   Interner,
   isRetryTopic,
@@ -20,7 +19,8 @@ import {
   PropertyScan,
   RETRY_PREFIX,
   ScannedProperty,
-  SysFlag
+  SysFlag,
+  TIMER_TOPIC
 } from '../../message/index.ts'
 import {
   type Connection,
@@ -40,7 +40,10 @@ import type { Broker } from '../broker.ts'
 import { BrokerError, HINT } from '../errors.ts'
 import { understandsGoAway } from '../hand-over.ts'
 import { divertDelayed, type InnerMessage, isStored, PUT_RESPONSE, toPut } from '../put.ts'
+import { encodeRecallHandle } from '../recall-handle.ts'
+import { divertTimed } from '../timer-hook.ts'
 import { Perm, type TopicConfig } from '../topics.ts'
+import { bornHostOf } from './born-host.ts'
 
 type SendHeader = HeaderValuesOf<typeof SendMessageHeader>
 type HeaderValuesOf<H> = H extends { decode(ext: ExtFields | null): infer V } ? V : never
@@ -62,7 +65,6 @@ const UNUSUAL = [
   ScannedProperty.INNER_NUM
 ]
 const TIMER_PROPERTIES = [PropertyName.TIMER_DELAY_SEC, PropertyName.TIMER_DELAY_MS, PropertyName.TIMER_DELIVER_MS]
-const BORN_HOST = Symbol('born host')
 const MAX_POOLED_REPLIES = 4096
 
 /** SEND_MESSAGE, SEND_MESSAGE_V2, SEND_BATCH_MESSAGE. SendMessageProcessor */
@@ -321,12 +323,6 @@ export class SendProcessor {
       throw new BrokerError('NO_PERMISSION', {
         reason: `the broker[${this.broker.host}] sending transaction message is forbidden`
       })
-    if (!(Number(properties.get(PropertyName.DELAY)) > 0))
-      for (const name of TIMER_PROPERTIES)
-        if (properties.has(name))
-          throw new BrokerError('UNSUPPORTED', {
-            reason: `accurate timer message is not enabled, but the message has the property ${name}`
-          })
     if (topic?.attributes['cleanup.policy'] === 'COMPACTION' && !properties.get(PropertyName.KEYS))
       throw new BrokerError('MESSAGE_ILLEGAL', { reason: 'the message has no key, which a compaction topic needs' })
   }
@@ -352,7 +348,9 @@ export class SendProcessor {
     const { store, stats } = this.broker
     const transactionId = message.properties.get(PropertyName.UNIQ_KEY)!
     const { queueId } = message
+    divertTimed(message, this.broker)
     divertDelayed(message, this.broker.delaysMs.length)
+    const fields = { ...more, ...this.recallFields(message) }
     this.pending++
     return new Promise(resolve => {
       store.put(toPut(message), {
@@ -364,10 +362,25 @@ export class SendProcessor {
           }
           stats.put(message.topic, message.queueId, count, message.body.length)
           const id = this.messageId(physicalOffset)
-          resolve(this.stored(status, queueId, transactionId, id, queueOffset, more))
+          resolve(this.stored(status, queueId, transactionId, id, queueOffset, fields))
         }
       })
     })
+  }
+
+  /** What names a message that waits for its time, so that it can be recalled. SendMessageProcessor#attachRecallHandle */
+  private recallFields({ topic, properties }: InnerMessage): ExtFields {
+    const realTopic = properties.get(PropertyName.REAL_TOPIC)
+    if (topic !== TIMER_TOPIC || realTopic === undefined || isRetryTopic(realTopic)) return {}
+    return {
+      recallHandle: encodeRecallHandle({
+        topic: realTopic,
+        brokerName: this.broker.options.brokerName,
+        // A request that is due then comes into the same slot.
+        deliverMs: String(Number(properties.get(PropertyName.TIMER_OUT_MS)) + 1),
+        uniqueKey: properties.get(PropertyName.UNIQ_KEY)!
+      })
+    }
   }
 
   /** A batch that its producer named as a whole is one record in a topic of batch queues. SendMessageProcessor#sendBatchMessage */
@@ -506,7 +519,8 @@ class DirectReply implements PutWaiter {
 
 /** What speaks against a batch. SendMessageProcessor#sendBatchMessage */
 function checkBatch(message: InnerMessage): void {
-  if (Number(message.properties.get(PropertyName.DELAY)) > 0)
+  const isDelayed = Number(message.properties.get(PropertyName.DELAY)) > 0
+  if (isDelayed || TIMER_PROPERTIES.some(name => message.properties.has(name)))
     throw new BrokerError('MESSAGE_ILLEGAL', { reason: 'batch request does not support delay messages' })
   if (message.topic.startsWith(DLQ_PREFIX) || Buffer.byteLength(message.topic) > 127)
     throw new BrokerError('MESSAGE_ILLEGAL', {
@@ -556,16 +570,6 @@ function decodeHeader(request: RemotingCommand): SendHeader {
     maxReconsumeTimes: v2.l,
     batch: v2.m
   }
-}
-
-/** The peer as records name it. */
-function bornHostOf(connection: Connection): Host {
-  let host = connection.state.get(BORN_HOST) as Host | undefined
-  if (host === undefined) {
-    host = hostOf(connection.remoteAddress, connection.remotePort)
-    connection.state.set(BORN_HOST, host)
-  }
-  return host
 }
 
 /** PermName#perm2String */

@@ -293,11 +293,7 @@ async function runtimeInfo(broker: Broker): Promise<Map<string, string>> {
     damagedRanges: rangesText(store.damaged),
     forciblyDeletedCommitLogFiles: store.statistics.forciblyDeletedFileCount,
 
-    timerReadBehind: 0,
-    timerOffsetBehind: 0,
-    timerCongestNum: 0,
-    timerEnqueueTps: '0.0',
-    timerDequeueTps: '0.0',
+    ...timerProgress(broker),
     EndTransactionQueueSize: 0,
     EndTransactionThreadPoolQueueCapacity: 100_000
   }
@@ -309,4 +305,21 @@ async function runtimeInfo(broker: Broker): Promise<Map<string, string>> {
   for (const { level, offset, maxOffset } of delay.progress())
     table[`scheduleMessageOffset_${level}`] = `${offset},${maxOffset}`
   return new Map(Object.entries(table).map(([key, value]) => [key, String(value)]))
+}
+
+/** TimerMessageStore#getDequeueBehind, #getEnqueueBehindMessages, #getAllCongestNum, #getEnqueueTps, #getDequeueTps */
+function timerProgress({ timer }: Broker): Record<string, string | number> {
+  const { readBehindMs, offsetBehind, waiting } = timer?.store.progress ?? {
+    readBehindMs: 0,
+    offsetBehind: 0,
+    waiting: 0
+  }
+  const { taken, given } = timer?.rates() ?? { taken: 0, given: 0 }
+  return {
+    timerReadBehind: Math.floor(readBehindMs / 1000),
+    timerOffsetBehind: offsetBehind,
+    timerCongestNum: waiting,
+    timerEnqueueTps: taken.toFixed(1),
+    timerDequeueTps: given.toFixed(1)
+  }
 }

@@ -164,7 +164,12 @@ t.test('what cannot be stored is refused with its reason, and the connection goe
       /properties/
     ],
     ['a transaction', { topic: 'orders', body: 'x', properties: { TRAN_MSG: 'true' } }, 16, /transaction/],
-    ['a timer message', { topic: 'orders', body: 'x', properties: { TIMER_DELAY_SEC: '5' } }, 1, /TIMER_DELAY_SEC/]
+    [
+      'a timer message',
+      { topic: 'orders', body: 'x', properties: { TIMER_DELAY_SEC: 'soon' } },
+      13,
+      /timer message illegal/
+    ]
   ]
   for (const [what, message, code, remark] of cases) {
     const answer = await send(open, message)

@@ -23,11 +23,15 @@ const DIFFERENT: readonly { why: string; holds: (theirs: RecordedFrame, ours: Re
       header.code === MESSAGE_ILLEGAL && code === MESSAGE_ILLEGAL && /ha(s|ve) \d+ bytes, allowed are \d+/.test(remark!)
   },
   {
-    why: 'timer messages, SQL filters, transactions, pop and recall are not served',
+    why: 'a timer message that is not taken is told which of the reasons it is',
+    holds: ({ header }, { code, remark }) =>
+      header.code === MESSAGE_ILLEGAL && code === MESSAGE_ILLEGAL && remark!.startsWith('timer message illegal, it')
+  },
+  {
+    why: 'SQL filters, transactions and pop are not served',
     holds: (_, { code, remark }) =>
-      (code === ResponseCode.REQUEST_CODE_NOT_SUPPORTED &&
-        /request type (37|370|20005\d) not supported/.test(remark!)) ||
-      (code === SYSTEM_ERROR && /accurate timer message is not enabled|by SQL92$/.test(remark!))
+      (code === ResponseCode.REQUEST_CODE_NOT_SUPPORTED && /request type (37|20005\d) not supported/.test(remark!)) ||
+      (code === SYSTEM_ERROR && /by SQL92$/.test(remark!))
   },
   {
     why: 'what begins in the middle of a record is no message',
