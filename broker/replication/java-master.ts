@@ -81,7 +81,7 @@ export class JavaMaster {
   private async begin(peer: JavaPeer, minOffset: number): Promise<void> {
     const { host } = this
     const first = await peer.recordAt(minOffset)
-    if (first === null) throw new NetError('BODY_BAD', { reason: `${peer.address} has no message at ${minOffset}` })
+    if (first === null) throw new Error(`${peer.address} gives no message at offset ${minOffset}`)
     if (host.store.maxPhysicalOffset > 0) await host.reopenStore(null)
     host.store.appendRaw(minOffset, first)
   }

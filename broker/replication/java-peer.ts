@@ -1,6 +1,5 @@
 import type { MessageStore } from '../../engine/index.ts'
 import {
-  NetError,
   parseBody,
   parseProperties,
   type RemotingClient,
@@ -36,7 +35,7 @@ export class JavaPeer {
     const { table = {} } = (parseBody(body) ?? {}) as { table?: Record<string, string> }
     const numberOf = (key: string) => {
       const value = Number(table[key] ?? Number.NaN)
-      if (!Number.isSafeInteger(value)) throw new NetError('BODY_BAD', { reason: `it has no ${key}` })
+      if (!Number.isSafeInteger(value)) throw new Error(`${this.address} does not tell its ${key}`)
       return value
     }
     return { minOffset: numberOf('commitLogMinOffset'), maxOffset: numberOf('commitLogMaxOffset') }
