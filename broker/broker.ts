@@ -40,6 +40,7 @@ import { registerTopicRequests } from './processors/topics.ts'
 import { QueueLocks } from './queue-locks.ts'
 import { EpochFile } from './replication/epoch-file.ts'
 import { JavaSlaves } from './replication/java-slaves.ts'
+import { checkLogId, forgetLogId } from './replication/log-id.ts'
 import { ReplicationMaster } from './replication/master.ts'
 import { ReplicationSlave } from './replication/slave.ts'
 import { Scheduler } from './scheduler.ts'
@@ -176,6 +177,8 @@ export class Broker {
     const { options } = this
     // The store has to know which kind of queues a topic has.
     this.topics.load()
+    if (options.etcdEndpoints !== '')
+      await checkLogId(this.files, options.storePathRootDir, options.store.flushDiskType !== 'SYNC_FLUSH')
     await this.openStore()
     this.groups.load()
     this.offsets.load()
@@ -235,6 +238,7 @@ export class Broker {
     await this.timer?.close()
     await this.store.close()
     if (cutAt === null) {
+      forgetLogId(this.files, storePathRootDir)
       this.files.removeDirectory(store.storePathCommitLog ?? join(storePathRootDir, 'commitlog'))
       for (const name of ['consumequeue', 'batchconsumequeue', 'consumequeue_ext', 'index', 'compaction', 'timerlog'])
         this.files.removeDirectory(join(storePathRootDir, name))

@@ -1,10 +1,13 @@
 import type { Clock } from '../../engine/index.ts'
+import { isSameLog } from '../replication/log-id.ts'
 import type { Coordinator } from './coordinator.ts'
 
 /** How far a log goes: the epoch of its last byte, and its end. */
 export interface Place {
   readonly epoch: number
   readonly offset: number
+  /** The name of the log. */
+  readonly log: string
 }
 
 /** Who is the master. */
@@ -16,21 +19,28 @@ export interface MasterInfo {
   readonly lease: string
 }
 
-interface Candidate extends Place {
+/** A member that stands for election, as etcd has it. */
+export interface Candidate extends Place {
   readonly id: number
   readonly address: string
   /** The state of `epoch` when it stood: a place that was published for an earlier election says nothing. */
   readonly round: string | null
 }
 
-interface InSync {
+/** Who has all that is acknowledged, as etcd has it. */
+export interface InSync {
   readonly epoch: number
   /** The master of that epoch, which is one of the members. */
   readonly master: number
   /** Grows with each write, so that a late one of before cannot be taken for the current one. */
   readonly version: number
   readonly members: readonly number[]
+  /** The log of each: a member whose log has another name has lost what it had. */
+  readonly logs: readonly string[]
 }
+
+/** Broker ids, and the names of their logs. */
+export type Logs = ReadonlyMap<number, string>
 
 /** The broker, as its election sees and moves it. */
 export interface Member {
@@ -39,11 +49,11 @@ export interface Member {
   /** Takes nothing over from any master from now on, and tells how far its log goes. */
   stand(): Promise<Place>
   /** Begins an epoch; acknowledges what all of `members` hold, itself left aside. */
-  lead(epoch: number, members: ReadonlySet<number>): Promise<void>
+  lead(epoch: number, members: Logs): Promise<void>
   /** Follows a master; null: it leads no longer, and nobody is known yet. Called again and again with the same one. */
   follow(master: MasterInfo | null): Promise<void>
   /** While it leads: who follows closely now, without itself. */
-  following(): ReadonlySet<number>
+  following(): Logs
   /** From now on acknowledges only what all of these hold. */
   require(members: ReadonlySet<number>): void
   /** Whether a replica has all that was ever acknowledged. */
@@ -60,12 +70,15 @@ export interface ElectionOptions {
   readonly onError: (error: Error) => void
 }
 
-const same = (a: ReadonlySet<number>, b: ReadonlySet<number>) => a.size === b.size && [...a].every(id => b.has(id))
+const sameIds = (a: Logs, b: ReadonlySet<number>) => a.size === b.size && [...a.keys()].every(id => b.has(id))
+const sameLogs = (a: Logs, b: Logs) => a.size === b.size && [...a].every(([id, log]) => b.get(id) === log)
 
 /**
  * Elects the master of a set. Whoever creates the key `master`, which lives as long as its lease, is the master of the next
  * epoch; only members of the in-sync set may. The master acknowledges what the whole in-sync set holds, and writes a smaller
  * set before it acknowledges without a member: so whoever is elected has all that was ever acknowledged, whatever clocks do.
+ * A member whose log has got another name since is not elected before it has all again; only when all members lost the end
+ * of their logs, to a power cut without flushes, the longest one is taken.
  *
  * A lease is taken for held until half its time has gone since the last request that kept it alive was sent; it ends at the
  * coordinator after all of it. In between nobody acknowledges.
@@ -89,7 +102,7 @@ export class Election {
   private standing: { round: string | null; sinceMs: number } | null = null
 
   /** While leading: what `insync` holds; the text is null when a write of it got no answer. */
-  private inSync: InSync = { epoch: 0, master: 0, version: 0, members: [] }
+  private inSync: InSync = { epoch: 0, master: 0, version: 0, members: [], logs: [] }
   private inSyncText: string | null = null
   /** While leading: all that may stand in `insync`, or come to stand there, without itself. */
   private possible: ReadonlySet<number> = new Set()
@@ -206,14 +219,11 @@ export class Election {
       this.standing = { round, sinceMs: clock.now() }
       return
     }
-    const eligible = state.candidates
-      .filter(each => each.round === round && (state.inSync === null || state.inSync.members.includes(each.id)))
-      .sort((a, b) => b.epoch - a.epoch || b.offset - a.offset || a.id - b.id)
+    const candidates = state.candidates.filter(each => each.round === round)
+    const eligible = this.eligible(candidates, state.inSync)
     const rank = eligible.findIndex(({ id }) => id === member.id)
-    if (rank < 0) {
-      this.standing = null
-      return
-    }
+    if (!candidates.some(({ id }) => id === member.id)) this.standing = null
+    if (rank < 0 || this.standing === null) return
     // The best one first; the next one when that one does not come.
     const missing = state.inSync?.members.filter(each => !eligible.some(({ id }) => id === each))
     // An old master that still runs comes at once.
@@ -227,7 +237,13 @@ export class Election {
     this.leasedUntilMs = sentMs + ttlMs / 2
     const epoch = Math.max(Number(round ?? 0), ...eligible.map(each => each.epoch)) + 1
     const master: MasterInfo = { id: member.id, address: member.address, epoch, lease }
-    const inSync: InSync = { epoch, master: member.id, version: 0, members: eligible.map(({ id }) => id) }
+    const inSync: InSync = {
+      epoch,
+      master: member.id,
+      version: 0,
+      members: eligible.map(({ id }) => id),
+      logs: eligible.map(({ log }) => log)
+    }
     const inSyncText = JSON.stringify(inSync)
     const won = await coordinator.write(
       [
@@ -249,13 +265,26 @@ export class Election {
     }
   }
 
+  /** Who may be the master, the best one first. */
+  private eligible(candidates: readonly Candidate[], inSync: InSync | null): Candidate[] {
+    const ranked = candidates.toSorted((a, b) => b.epoch - a.epoch || b.offset - a.offset || a.id - b.id)
+    if (inSync === null) return ranked
+    const { members, logs } = inSync
+    const logOf = ({ id }: Candidate) => logs[members.indexOf(id)]!
+    const standing = ranked.filter(({ id }) => members.includes(id))
+    const whole = standing.filter(each => each.log === logOf(each))
+    if (whole.length > 0 || standing.length < members.length) return whole
+    return standing.every(each => isSameLog(each.log, logOf(each))) ? standing : []
+  }
+
   private async takeOffice(master: MasterInfo, inSync: InSync, inSyncText: string): Promise<void> {
     this.standing = null
     this.master = master
     this.inSync = inSync
     this.inSyncText = inSyncText
-    this.possible = this.others(inSync.members)
-    await this.member.lead(master.epoch, this.possible)
+    const members = this.others(inSync)
+    this.possible = new Set(members.keys())
+    await this.member.lead(master.epoch, members)
     this.leading = true
   }
 
@@ -291,16 +320,19 @@ export class Election {
       this.inSyncText = state.inSyncText
     }
     const wanted = member.following()
-    const written = this.others(this.inSync.members)
-    if (same(wanted, written) && same(wanted, this.possible)) return
-    this.possible = new Set([...this.possible, ...wanted])
+    const written = this.others(this.inSync)
+    if (sameLogs(wanted, written) && sameIds(wanted, this.possible)) return
+    this.possible = new Set([...this.possible, ...wanted.keys()])
     member.require(this.possible)
-    if (![...wanted].every(id => written.has(id) || member.hasAllConfirmed(id))) return
+    if (![...wanted].every(([id, log]) => written.get(id) === log || member.hasAllConfirmed(id))) return
+    const own = this.inSync.logs[this.inSync.members.indexOf(member.id)]!
+    const members = [...wanted, [member.id, own] as const].sort(([a], [b]) => a - b)
     const inSync: InSync = {
       epoch: this.inSync.epoch,
       master: member.id,
       version: this.inSync.version + 1,
-      members: [member.id, ...wanted].sort((a, b) => a - b)
+      members: members.map(([id]) => id),
+      logs: members.map(([, log]) => log)
     }
     const before = this.inSyncText
     const text = JSON.stringify(inSync)
@@ -316,11 +348,13 @@ export class Election {
     if (!done) return
     this.inSync = inSync
     this.inSyncText = text
-    this.possible = wanted
-    member.require(wanted)
+    this.possible = new Set(wanted.keys())
+    member.require(this.possible)
   }
 
-  private others(members: readonly number[]): ReadonlySet<number> {
-    return new Set(members.filter(id => id !== this.member.id))
+  private others({ members, logs }: InSync): Logs {
+    const all = new Map(members.map((id, i) => [id, logs[i]!]))
+    all.delete(this.member.id)
+    return all
   }
 }

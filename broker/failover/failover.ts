@@ -3,10 +3,11 @@ import { type RemotingCommand, RequestCode, ResponseCode, response } from '../..
 import type { BrokerOptions } from '../options.ts'
 import { EpochFile } from '../replication/epoch-file.ts'
 import type { ReplicationHost } from '../replication/host.ts'
+import { logIdOf } from '../replication/log-id.ts'
 import { ReplicationMaster } from '../replication/master.ts'
 import { ReplicationSlave } from '../replication/slave.ts'
 import type { Coordinator } from './coordinator.ts'
-import { Election, type MasterInfo, type Member, type Place } from './election.ts'
+import { Election, type Logs, type MasterInfo, type Member, type Place } from './election.ts'
 import { Etcd } from './etcd.ts'
 
 const CANDIDACY_MS = 500
@@ -74,6 +75,8 @@ export class Failover implements Member {
   private ready = false
   private ledAtMs = 0
   private required: ReadonlySet<number> = new Set()
+  /** Who was in sync when it was elected. */
+  private elected: Logs = new Map()
   private followed: MasterInfo | null = null
   private lastError = ''
 
@@ -156,26 +159,31 @@ export class Failover implements Member {
     const { epochs: all } = epochs.history
     if (all.length > 0 && all.at(-1)!.startOffset >= store.maxPhysicalOffset)
       await epochs.truncate(store.maxPhysicalOffset)
-    const place = { epoch: epochs.history.last, offset: store.maxPhysicalOffset }
+    const log = await logIdOf(this.broker.files, this.broker.options.storePathRootDir)
+    const place = { epoch: epochs.history.last, offset: store.maxPhysicalOffset, log }
     this.broker.log.info(place, 'failover: no master; this broker stands for election')
     return place
   }
 
-  async lead(epoch: number, members: ReadonlySet<number>): Promise<void> {
+  async lead(epoch: number, members: Logs): Promise<void> {
     const { broker } = this
     broker.options.brokerRole = this.role
     broker.options.brokerId = 0
-    this.required = members
+    this.required = new Set(members.keys())
+    this.elected = members
     this.ledAtMs = this.clock.now()
     const master = new ReplicationMaster(broker, this.loadEpochs(), epoch)
-    master.replicas.require(members, broker.store.maxPhysicalOffset)
+    master.replicas.require(this.required, broker.store.maxPhysicalOffset)
     broker.master = master
     await master.start()
     this.isSwitching = false
     this.leads = true
     this.look()
     broker.serveAsMaster(epoch)
-    broker.log.info({ epoch, members: [...members], address: broker.address }, 'failover: this broker is the master')
+    broker.log.info(
+      { epoch, members: [...this.required], address: broker.address },
+      'failover: this broker is the master'
+    )
     broker.announce()
   }
 
@@ -195,15 +203,16 @@ export class Failover implements Member {
     broker.announce()
   }
 
-  following(): ReadonlySet<number> {
+  following(): Logs {
     const { broker } = this
     const { replicas } = broker.master!
     broker.master!.update()
     this.look()
-    const ids = new Set(replicas.inSync(broker.clock.now()).map(({ brokerId }) => brokerId))
+    const logs = new Map(replicas.inSync(broker.clock.now()).map(({ brokerId, log }) => [brokerId, log]))
     // Those who took part in the election have yet to come.
-    if (this.clock.now() - this.ledAtMs < broker.options.failoverLeaseMs) for (const id of this.required) ids.add(id)
-    return ids
+    if (this.clock.now() - this.ledAtMs < broker.options.failoverLeaseMs)
+      for (const [id, log] of this.elected) if (this.required.has(id) && !logs.has(id)) logs.set(id, log)
+    return logs
   }
 
   require(members: ReadonlySet<number>): void {

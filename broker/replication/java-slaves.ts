@@ -139,7 +139,7 @@ class SlaveConnection {
     const { brokerId, address, start } = await this.admit(members, end)
     if (socket.destroyed) return
     this.sentOffset = start
-    const replica = master.replicas.join(brokerId, address, 0, clock.now())
+    const replica = master.replicas.join(brokerId, address, '', 0, clock.now())
     socket.once('close', () => {
       master.replicas.leave(replica)
       master.update()

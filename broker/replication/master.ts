@@ -27,6 +27,8 @@ const CHECK_MS = 1000
 interface ReplicaBody {
   epochs?: Epoch[]
   fileSizeBytes?: number
+  /** Its name. */
+  log?: string
 }
 
 /** A request that found nothing new and waits for it. */
@@ -121,7 +123,7 @@ export class ReplicationMaster {
     const before = connection.state.get(REPLICA) as Replica | undefined
     if (before !== undefined) this.replicas.leave(before)
     // What it holds, and has flushed if it must, its first request says.
-    const replica = this.replicas.join(brokerId, address, 0, clock.now())
+    const replica = this.replicas.join(brokerId, address, String(body?.log ?? ''), 0, clock.now())
     connection.state.set(REPLICA, replica)
     connection.onClose(() => {
       this.replicas.leave(replica)

@@ -2,6 +2,8 @@
 export interface Replica {
   readonly brokerId: number
   readonly address: string
+  /** The name of its log. */
+  readonly log: string
   /** It holds everything below. */
   ackOffset: number
   /** When it last held all that there was, ms. */
@@ -55,10 +57,11 @@ export class ReplicaSet {
     this.inherited = logEnd
   }
 
-  join(brokerId: number, address: string, ackOffset: number, nowMs: number): Replica {
+  join(brokerId: number, address: string, log: string, ackOffset: number, nowMs: number): Replica {
     const replica: Replica = {
       brokerId,
       address,
+      log,
       ackOffset,
       caughtUpMs: nowMs - this.rules.maxLagMs,
       askedMs: nowMs,

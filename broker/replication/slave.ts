@@ -14,6 +14,7 @@ import { BrokerError } from '../errors.ts'
 import type { EpochFile } from './epoch-file.ts'
 import type { ReplicationHost } from './host.ts'
 import { JavaMaster } from './java-master.ts'
+import { logIdOf } from './log-id.ts'
 import { MasterTables } from './master-tables.ts'
 import { SlaveStatus } from './slave-status.ts'
 
@@ -162,7 +163,8 @@ export class ReplicationSlave {
         }),
         formatBody({
           epochs: epochs.history.epochs,
-          fileSizeBytes: store.options.mappedFileSizeCommitLogBytes
+          fileSizeBytes: store.options.mappedFileSizeCommitLogBytes,
+          log: await logIdOf(broker.files, options.storePathRootDir)
         })
       ),
       TIMEOUT_MS

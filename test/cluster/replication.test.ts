@@ -232,7 +232,7 @@ t.test('a record that comes in two answers is served whole', async t => {
 t.test('a replica that follows a log which is never at rest is in sync', async t => {
   const rules = { isSync: true, inSyncReplicas: 2, minInSyncReplicas: 2, allAckInSyncStateSet: false, maxLagMs: 100 }
   const set = new ReplicaSet(rules, 0, 0)
-  const replica = set.join(1, 'x:1', 0, 0)
+  const replica = set.join(1, 'x:1', '', 0, 0)
   t.match(set.refusal(0), /minInSyncReplicas/)
   for (let nowMs = 0; nowMs <= 1000; nowMs += 10) set.acknowledge(replica, nowMs, nowMs + 10, nowMs)
   t.equal(set.refusal(1000), null)

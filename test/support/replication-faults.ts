@@ -1,8 +1,10 @@
-import { Election } from '../../broker/failover/election.ts'
+import { type Candidate, Election, type InSync } from '../../broker/failover/election.ts'
 import { Failover } from '../../broker/failover/failover.ts'
 import { EpochHistory } from '../../broker/replication/epochs.ts'
 import { ReplicaSet } from '../../broker/replication/replica-set.ts'
+import { Checkpoint } from '../../engine/checkpoint.ts'
 import { MappedFile } from '../../engine/mapped-file.ts'
+import { Recovery, type RecoveryParts } from '../../engine/recovery.ts'
 
 /** A method as it is, for what takes its place. */
 type Method = (this: never, ...args: never[]) => unknown
@@ -62,7 +64,40 @@ const FAULTS: Readonly<Record<string, () => void>> = {
     }),
   'a flush does not reach the disk': () => replace(MappedFile, 'sync', () => async () => {}),
   'a member joins the in-sync set before it has everything': () =>
-    replace(ReplicaSet, 'hasAllConfirmed', () => () => true)
+    replace(ReplicaSet, 'hasAllConfirmed', () => () => true),
+  'a member whose disk was replaced counts as before': () =>
+    replace(
+      Election,
+      'eligible',
+      original =>
+        function (this: never, candidates: readonly Candidate[], inSync: InSync | null) {
+          const asBefore = (each: Candidate) => inSync?.logs[inSync.members.indexOf(each.id)] ?? each.log
+          return original.call(
+            this,
+            candidates.map(each => ({ ...each, log: asBefore(each) })) as never,
+            inSync as never
+          )
+        } as Method
+    ),
+  'a start calls the whole log confirmed': () =>
+    replace(
+      Checkpoint,
+      'load',
+      original =>
+        function (this: Checkpoint) {
+          original.call(this as never)
+          this.confirmedOffset = Number.POSITIVE_INFINITY
+        } as Method
+    ),
+  'what a power cut tore stays in the log': () =>
+    replace(
+      Recovery,
+      'onDamage',
+      () =>
+        function (this: { parts: RecoveryParts }, from: number, to: number) {
+          this.parts.damage.add(from, to)
+        } as Method
+    )
 }
 
 export const faults = Object.keys(FAULTS)

@@ -1,9 +1,10 @@
-import type { MasterInfo } from '../../broker/failover/election.ts'
+import type { InSync, MasterInfo } from '../../broker/failover/election.ts'
 import { Failover, type FailoverHost } from '../../broker/failover/failover.ts'
 import { type BrokerOptions, brokerDefaults } from '../../broker/options.ts'
 import { PUT_RESPONSE } from '../../broker/put.ts'
 import { EpochFile } from '../../broker/replication/epoch-file.ts'
 import type { EpochHistory } from '../../broker/replication/epochs.ts'
+import { BOOT_ID_PATH, checkLogId, forgetLogId } from '../../broker/replication/log-id.ts'
 import type { ReplicationMaster } from '../../broker/replication/master.ts'
 import type { ReplicationSlave } from '../../broker/replication/slave.ts'
 import { type MessageStore, messageOf, openStore, PutStatus, type StoreOptions } from '../../engine/index.ts'
@@ -88,6 +89,8 @@ class SimulatedBroker implements FailoverHost, Peer {
   master: ReplicationMaster | null = null
   slave: ReplicationSlave | null = null
   runs = false
+  private boots = 0
+  private saved: SimulatedFiles | null = null
   /** Whether the store can be asked. */
   isOpen = false
   /** Up to here its log was compared with what is confirmed: as far as it says so, and as far as something is acknowledged. */
@@ -118,6 +121,7 @@ class SimulatedBroker implements FailoverHost, Peer {
     const files = new SimulatedFiles()
     const { random } = this.world
     files.now = this.clock.now
+    files.setContent(BOOT_ID_PATH, Buffer.from(String(++this.boots)))
     files.later = done => this.clock.after(random() < 0.02 ? below(random, 200) : random() * 3, done)
     return files
   }
@@ -145,6 +149,7 @@ class SimulatedBroker implements FailoverHost, Peer {
       haMaxTimeSlaveNotCatchupMs: 1500,
       store: { ...STORE, flushDiskType }
     }
+    await checkLogId(this.files, STORE_DIR, flushDiskType === 'ASYNC_FLUSH')
     await this.openStore(Number.POSITIVE_INFINITY)
     const dispatcher = new RequestDispatcher(this.log)
     dispatcher.register(RequestCode.SEND_MESSAGE, ({ body }) => this.put(Buffer.from(body!)))
@@ -188,6 +193,7 @@ class SimulatedBroker implements FailoverHost, Peer {
     this.isOpen = false
     this.forget()
     if (cutAt === null) {
+      forgetLogId(this.files, STORE_DIR)
       this.files.removeDirectory(LOG_DIR)
       this.files.removeDirectory(`${STORE_DIR}/consumequeue`)
       for (const name of ['checkpoint', 'skylark.json', 'skylark.json.bak']) this.files.remove(`${STORE_DIR}/${name}`)
@@ -230,6 +236,8 @@ class SimulatedBroker implements FailoverHost, Peer {
     this.world.network.died(this, keeps !== 'all')
     this.clock.kill()
     this.files = this.files.crash({ keeps })
+    if (keeps !== 'all') this.boots++
+    this.files.setContent(BOOT_ID_PATH, Buffer.from(String(this.boots)))
     this.runs = false
     this.listens = false
     this.isOpen = false
@@ -239,9 +247,27 @@ class SimulatedBroker implements FailoverHost, Peer {
     this.forget()
   }
 
-  wipe(): void {
-    this.files = this.newDisk()
+  /** Its disk is replaced by an empty one, or by what was copied of it. */
+  replaceDisk(): void {
+    this.files = this.saved?.copy() ?? this.newDisk()
+    // As whoever restores a copy is told to do.
+    forgetLogId(this.files, STORE_DIR)
+    this.files.setContent(BOOT_ID_PATH, Buffer.from(String(this.boots)))
+    this.saved = null
     this.forget()
+  }
+
+  saveDisk(): void {
+    this.saved = this.files.copy()
+  }
+
+  /** The name of its log, as it will be at the next start. */
+  get logName(): string {
+    const text = this.files.readText(`${STORE_DIR}/logId.json`)
+    if (text === null) return 'none'
+    const { id, losses, boot } = JSON.parse(text) as { id: string; losses: number; boot: string }
+    const isLost = this.world.options.flushDiskType === 'ASYNC_FLUSH' && this.files.exists(`${STORE_DIR}/abort`)
+    return isLost && boot !== String(this.boots) ? 'lost' : `${id}/${losses}`
   }
 
   get history(): EpochHistory {
@@ -376,7 +402,7 @@ export class SimulatedBrokers {
 
   private masterText: string | null = null
   private inSyncText: string | null = null
-  private inSync: readonly number[] = []
+  private inSync: Pick<InSync, 'members' | 'logs'> = { members: [], logs: [] }
 
   /** Whoever may be elected has everything that is acknowledged. */
   private check(): void {
@@ -389,10 +415,17 @@ export class SimulatedBrokers {
     if (text === null) return
     if (text !== this.inSyncText) {
       this.inSyncText = text
-      this.inSync = (JSON.parse(text) as { members: number[] }).members
+      this.inSync = JSON.parse(text) as InSync
       this.note(`in sync ${text}`)
     }
-    for (const id of this.inSync) this.requireAcknowledged(this.nodes[id - 1]!, 'may lead')
+    for (const node of this.nodes)
+      if (node.heldUntil < this.acknowledgedEnd && this.mayLead(node)) this.requireAcknowledged(node, 'may lead')
+  }
+
+  /** Whether it is a member of the in-sync set that has not lost since what it had. */
+  private mayLead({ id, logName }: SimulatedBroker): boolean {
+    const { members, logs } = this.inSync
+    return members.includes(id) && logs[members.indexOf(id)] === logName
   }
 
   /** Lets time pass, with producers at work. */
@@ -413,11 +446,11 @@ export class SimulatedBrokers {
     const node = oneOf(random, nodes)
     const masters = nodes.filter(({ master }) => master !== null)
     const victim = masters.length > 0 && random() < 0.5 ? oneOf(random, masters) : node
-    switch (below(random, 8)) {
+    switch (below(random, 10)) {
       case 0:
         if (!victim.runs) victim.start()
         else {
-          const keeps = this.cut()
+          const keeps = random() < 0.5 ? 'all' : this.powerCut(victim)
           victim.kill(keeps)
           this.note(`node ${victim.id} ${keeps === 'all' ? 'is killed' : 'loses its power'}`)
         }
@@ -452,16 +485,31 @@ export class SimulatedBrokers {
         network.heal()
         this.note('all ways are open, and nobody stands still')
         return
+      case 7:
+        if (victim.isOpen) victim.saveDisk()
+        return
+      case 8:
+        if (!this.canLose(victim)) return
+        victim.kill('all')
+        victim.replaceDisk()
+        this.note(`node ${victim.id} is killed, and its disk replaced`)
+        return
       default:
         shared.up = !shared.up || random() < 0.7
         this.note(`etcd is ${shared.up ? 'up' : 'down'}`)
     }
   }
 
-  /** What is left on a disk: when a flush is not waited for, only processes are killed. */
-  private cut(): Crash['keeps'] {
-    const { random, options } = this
-    return options.flushDiskType === 'ASYNC_FLUSH' || random() < 0.5 ? 'all' : { anyOf: random }
+  /** What is left on a disk. */
+  private powerCut(victim: SimulatedBroker): Crash['keeps'] {
+    const isDurable = this.options.flushDiskType === 'SYNC_FLUSH'
+    return isDurable || this.canLose(victim) ? { anyOf: this.random } : 'all'
+  }
+
+  /** Whether others go on having what a node has, even if the last in-sync set that a master wrote is still on its way. */
+  private canLose(victim: SimulatedBroker): boolean {
+    const holder = this.nodes.find(node => node !== victim && node.isUp && this.mayLead(node) && node.failover?.holds)
+    return holder !== undefined || this.isWhole
   }
 
   heal(): void {
