@@ -30,6 +30,7 @@ import { registerOffsetRequests } from './processors/offsets.ts'
 import { PullProcessor } from './processors/pull.ts'
 import { registerQueryRequests } from './processors/queries.ts'
 import { registerRelayRequests } from './processors/relay.ts'
+import { registerReplicaRequests } from './processors/replicas.ts'
 import { registerResetRequests } from './processors/reset.ts'
 import { SendProcessor } from './processors/send.ts'
 import { registerSendBackRequest } from './processors/send-back.ts'
@@ -308,6 +309,7 @@ export class Broker {
     registerGroupRequests(this)
     registerQueryRequests(this)
     registerStatisticsRequests(this)
+    registerReplicaRequests(this)
     registerResetRequests(this)
     registerRelayRequests(this)
     registerSettingsRequests(this)

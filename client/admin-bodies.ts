@@ -286,6 +286,36 @@ export interface HaStatus {
   }
 }
 
+/** Which master wrote which part of a broker's log. EpochEntryCache */
+export interface BrokerEpochs {
+  clusterName: string
+  brokerName: string
+  brokerId: number
+  epochList: { epoch: number; startOffset: number; endOffset: number }[]
+  maxOffset: number
+}
+
+/** A member of a broker set. BrokerReplicasInfo.ReplicaIdentity */
+export interface ReplicaIdentity {
+  brokerName: string
+  brokerId: number
+  brokerAddress: string
+  alive: boolean
+  /** It has everything of the log below, and lacks so many bytes; RocketMQ's controllers do not say. */
+  ackOffset?: number
+  diff?: number
+}
+
+/** Who is master of a broker set, and who is in sync with it. BrokerReplicasInfo.ReplicasInfo */
+export interface SyncState {
+  masterBrokerId: number
+  masterAddress: string
+  masterEpoch: number
+  syncStateSetEpoch: number
+  inSyncReplicas: ReplicaIdentity[]
+  notInSyncReplicas: ReplicaIdentity[]
+}
+
 type Body = Uint8Array | string | null
 
 /** A body as an object; an absent one is empty. Throws NetError BAD_JSON. */

@@ -10,6 +10,7 @@ import {
 } from '../net/index.ts'
 import {
   type BrokerConsumeStats,
+  type BrokerEpochs,
   type BrokerStats,
   type ClientConnection,
   type ClusterInfo,
@@ -29,6 +30,7 @@ import {
   type QueueOffsets,
   type QueueProgress,
   type SubscriptionGroupConfig,
+  type SyncState,
   selectAddress,
   type TopicConfig,
   type TopicRouteData,
@@ -680,6 +682,23 @@ export class Admin {
   async haStatus(address: string): Promise<HaStatus> {
     const { body } = await this.ask(address, RequestCode.GET_BROKER_HA_STATUS)
     return parseObject<HaStatus>(body) as HaStatus
+  }
+
+  /** Which master wrote which part of a broker's log. MQAdminExt#getBrokerEpochCache */
+  async brokerEpochs(address: string): Promise<BrokerEpochs> {
+    const { body } = await this.ask(address, RequestCode.GET_BROKER_EPOCH_CACHE)
+    return parseObject<BrokerEpochs>(body) as BrokerEpochs
+  }
+
+  /**
+   * Who is in sync in broker sets, by their names: asked of a controller of RocketMQ, or of any broker of a set, which is
+   * one's own controller. Names that it does not look after are missing. MQAdminExt#getInSyncStateData
+   */
+  async syncState(address: string, brokerNames: readonly string[]): Promise<Record<string, SyncState>> {
+    const { extFields } = await this.ask(address, RequestCode.CONTROLLER_GET_METADATA_INFO)
+    const leader = extFields?.controllerLeaderAddress || address
+    const { body } = await this.ask(leader, RequestCode.CONTROLLER_GET_SYNC_STATE_DATA, {}, formatBody(brokerNames))
+    return parseObject<{ replicasInfoTable: Record<string, SyncState> }>(body).replicasInfoTable ?? {}
   }
 
   /** Drops ConsumeQueues whose messages are gone. MQAdminExt#cleanExpiredConsumerQueueByAddr */

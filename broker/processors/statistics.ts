@@ -127,53 +127,6 @@ export function registerStatisticsRequests(broker: Broker): void {
     response(ResponseCode.SUCCESS, null, null, formatBody({ table: await runtimeInfo(broker) }))
   )
 
-  // AdminBrokerProcessor#getBrokerHaStatus: of a master without slaves
-  dispatcher.register(RequestCode.GET_BROKER_HA_STATUS, () => {
-    const { master, slave, store } = broker
-    const nowMs = broker.clock.now()
-    const replicas = master?.replicas.all() ?? []
-    const body = formatBody({
-      haClientRuntimeInfo: {
-        lastReadTimestamp: slave?.status.lastReadMs ?? 0,
-        lastWriteTimestamp: slave?.status.lastWriteMs ?? 0,
-        masterAddr: slave?.status.masterAddress || undefined,
-        masterFlushOffset: 0,
-        maxOffset: slave === null ? 0 : store.maxPhysicalOffset,
-        transferredByteInSecond: slave?.status.bytesPerSecond ?? 0
-      },
-      haConnectionInfo: replicas.map(replica => ({
-        addr: replica.address,
-        diff: store.maxPhysicalOffset - replica.ackOffset,
-        inSync: master!.replicas.isInSync(replica, nowMs),
-        slaveAckOffset: replica.ackOffset,
-        transferFromWhere: replica.ackOffset,
-        transferredByteInSecond: replica.bytesPerSecond
-      })),
-      inSyncSlaveNums: master?.replicas.inSync(nowMs).length ?? 0,
-      master: master !== null,
-      masterCommitLogMaxOffset: master === null ? slave!.status.masterMaxOffset : store.maxPhysicalOffset
-    })
-    return response(ResponseCode.SUCCESS, null, null, body)
-  })
-
-  // AdminBrokerProcessor#getBrokerEpochCache: the last epoch goes on, so far to the log's end
-  dispatcher.register(RequestCode.GET_BROKER_EPOCH_CACHE, () => {
-    const { brokerClusterName: clusterName, brokerName, brokerId } = broker.options
-    const { maxPhysicalOffset: maxOffset } = broker.store
-    const epochs = (broker.master ?? broker.slave)?.epochs.history.epochs ?? []
-    const epochList = epochs.map(({ epoch, startOffset }, i) => ({
-      endOffset: epochs[i + 1]?.startOffset ?? maxOffset,
-      epoch,
-      startOffset
-    }))
-    return response(
-      ResponseCode.SUCCESS,
-      null,
-      null,
-      formatBody({ brokerId, brokerName, clusterName, epochList, maxOffset })
-    )
-  })
-
   // AdminBrokerProcessor#deleteExpiredCommitLog: the next clean-ups do it
   dispatcher.register(RequestCode.DELETE_EXPIRED_COMMITLOG, () => {
     broker.store.requestCleanUp()

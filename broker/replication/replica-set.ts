@@ -152,6 +152,11 @@ export class ReplicaSet {
     return nowMs - replica.caughtUpMs < this.rules.maxLagMs
   }
 
+  /** The ids of those that an election requires, connected or not; without one, of those in sync. */
+  syncStateSet(nowMs: number): ReadonlySet<number> {
+    return this.members ?? new Set(this.inSync(nowMs).map(({ brokerId }) => brokerId))
+  }
+
   inSync(nowMs: number): Replica[] {
     return this.all().filter(replica => this.isInSync(replica, nowMs))
   }

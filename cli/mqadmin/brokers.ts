@@ -1,6 +1,6 @@
-import { timeMsText, timeText } from '../format.ts'
+import { timeText } from '../format.ts'
 import type { Context, Run } from './command.ts'
-import { forEachBroker, front, sleep } from './shared.ts'
+import { forEachBroker, front, noSuchCluster } from './shared.ts'
 
 /** BrokerStatusSubCommand */
 async function brokerStatus(context: Context): Promise<void> {
@@ -29,8 +29,7 @@ async function getBrokerConfig({ given, admin, print }: Context): Promise<void> 
   }
   const { brokerAddrTable, clusterAddrTable } = await admin.clusterInfo()
   const names = clusterAddrTable[given.text('c')]
-  if (names === undefined)
-    print('[error] Make sure the specified clusterName exists or the name server connected to is correct.')
+  if (names === undefined) noSuchCluster(print)
   for (const name of names ?? []) {
     const { brokerAddrs = new Map<number, string>() } = brokerAddrTable[name] ?? {}
     const master = brokerAddrs.get(0) ?? 'NO_MASTER'
@@ -90,52 +89,6 @@ async function clean(context: Context, run: (address: string) => Promise<void>):
   print('success')
 }
 
-const SLAVE_ROW = '%-32s  %-16s %16s %16s %16s %16s%n'
-
-/** HAStatusSubCommand */
-async function haStatus(context: Context): Promise<void> {
-  const { given, admin, print, help } = context
-  const show = async (address: string) => {
-    const status = await admin.haStatus(address)
-    if (status.master) {
-      print('%n#MasterAddr\t%s%n', address)
-      print('#MasterCommitLogMaxOffset\t%d%n', status.masterCommitLogMaxOffset)
-      print('#SlaveNum\t%d%n#InSyncSlaveNum\t%d%n', status.haConnectionInfo.length, status.inSyncSlaveNums)
-      print(
-        SLAVE_ROW,
-        '#SlaveAddr',
-        '#SlaveAckOffset',
-        '#Diff',
-        '#TransferSpeed(KB/s)',
-        '#Status',
-        '#TransferFromWhere'
-      )
-      for (const {
-        addr,
-        slaveAckOffset,
-        diff,
-        transferredByteInSecond,
-        inSync,
-        transferFromWhere
-      } of status.haConnectionInfo) {
-        const speed = (transferredByteInSecond / 1024).toFixed(2)
-        print(SLAVE_ROW, addr, slaveAckOffset, diff, speed, inSync ? 'OK' : 'Fall Behind', transferFromWhere)
-      }
-      return
-    }
-    const slave = status.haClientRuntimeInfo
-    print('%n#MasterAddr\t%s%n#CommitLogMaxOffset\t%d%n', slave.masterAddr, slave.maxOffset)
-    print('#TransferSpeed(KB/s)\t%.2f%n', slave.transferredByteInSecond / 1024)
-    print('#LastReadTime\t%s%n', timeMsText(slave.lastReadTimestamp))
-    print('#LastWriteTime\t%s%n', timeMsText(slave.lastWriteTimestamp))
-    print('#MasterFlushOffset\t%s%n', slave.masterFlushOffset)
-  }
-  do {
-    if (!(await forEachBroker(context, show))) help()
-    if (given.has('i')) await sleep(given.int('i', 3) * 1000)
-  } while (given.has('i'))
-}
-
 export const commands: Record<string, Run> = {
   brokerStatus,
   getBrokerConfig,
@@ -143,6 +96,5 @@ export const commands: Record<string, Run> = {
   brokerConsumeStats,
   cleanExpiredCQ: context => clean(context, address => context.admin.cleanExpiredConsumeQueue(address)),
   cleanUnusedTopic: context => clean(context, address => context.admin.cleanUnusedTopic(address)),
-  deleteExpiredCommitLog: context => clean(context, address => context.admin.deleteExpiredCommitLog(address)),
-  haStatus
+  deleteExpiredCommitLog: context => clean(context, address => context.admin.deleteExpiredCommitLog(address))
 }

@@ -13,10 +13,13 @@ export async function addressesOfCluster(
   slaves = false
 ): Promise<string[]> {
   const addresses = await admin.clusterAddresses(cluster, { slaves })
-  if (addresses === null)
-    print('[error] Make sure the specified clusterName exists or the name server connected to is correct.')
+  if (addresses === null) noSuchCluster(print)
   return addresses ?? []
 }
+
+/** CommandUtil: ERROR_MESSAGE */
+export const noSuchCluster = (print: Context['print']): void =>
+  print('[error] Make sure the specified clusterName exists or the name server connected to is correct.')
 
 /** Runs for the broker of `-b`, or for each of the cluster of `-c`. Returns whether one of them was given. */
 export async function forEachBroker(

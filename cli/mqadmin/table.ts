@@ -11,6 +11,7 @@ const offsets: Family = async () => (await import('./offsets.ts')).commands
 const messages: Family = async () => (await import('./messages.ts')).commands
 const sending: Family = async () => (await import('./sending.ts')).commands
 const brokers: Family = async () => (await import('./brokers.ts')).commands
+const replicas: Family = async () => (await import('./replicas.ts')).commands
 const clusters: Family = async () => (await import('./clusters.ts')).commands
 const nameServers: Family = async () => (await import('./name-servers.ts')).commands
 
@@ -19,6 +20,8 @@ const group = (long: string): Option => required('g', long, 'the consumer group'
 const broker = value('b', 'brokerAddr', 'this broker, as host:port')
 const cluster = value('c', 'clusterName', 'all brokers of this cluster')
 const anyBroker = [broker, cluster]
+const brokerSet = value('b', 'brokerName', 'the brokers of this name')
+const interval = value('i', 'interval', 'again and again, after so many seconds')
 const oneBroker = oneOf(broker, cluster)
 const cleanOf = [
   value('b', 'brokerAddr', 'this broker, as host:port'),
@@ -314,7 +317,7 @@ export const commands: readonly Command[] = [
     'List clusters and brokers',
     clusters,
     flag('m', 'moreStats', 'with messages in and out by day'),
-    value('i', 'interval', 'again and again, after so many seconds'),
+    interval,
     value('c', 'clusterName', 'only this cluster')
   ),
   command(
@@ -502,12 +505,23 @@ export const commands: readonly Command[] = [
     endTime,
     value('c', 'MessageNumber', 'messages at most, default 128')
   ),
+  command('haStatus', 'HAStatusSubCommand', 'Show how far slaves are', replicas, ...anyBroker, interval),
   command(
-    'haStatus',
-    'HAStatusSubCommand',
-    'Show how far slaves are',
-    brokers,
-    ...anyBroker,
-    value('i', 'interval', 'again and again, after so many seconds')
+    'getSyncStateSet',
+    'GetSyncStateSetSubCommand',
+    'Show which replicas of broker sets are in sync',
+    replicas,
+    value('a', 'controllerAddress', 'ask this controller of RocketMQ, or broker; default: each broker set itself'),
+    brokerSet,
+    cluster,
+    interval
+  ),
+  command(
+    'getBrokerEpoch',
+    'GetBrokerEpochSubCommand',
+    'Show which master wrote which part of the log',
+    replicas,
+    ...oneOf(brokerSet, cluster),
+    interval
   )
 ]

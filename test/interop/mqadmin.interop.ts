@@ -292,6 +292,18 @@ const scenarios: Record<string, (t: Test, stage: Stage) => Promise<void>> = {
     await mqadmin(...update, '72')
   },
 
+  'getSyncStateSet and getBrokerEpoch show the master and its epoch, without a controller': async (t, stage) => {
+    if (isForeign || stage.version === '4.9.8') return
+    const { mqadmin, cluster } = stage
+    const state = (await mqadmin('getSyncStateSet', '-a', cluster.brokerAddr, '-b', cluster.brokerName)).join('\n')
+    t.match(state, `#MasterAddr\t${cluster.brokerAddr}\n`)
+    t.match(state, /#SyncStateSetNums\t1\n/)
+    const [, epoch] = /#MasterEpoch\t(\d+)/.exec(state) ?? []
+    const epochs = (await mqadmin('getBrokerEpoch', '-b', cluster.brokerName)).join('\n')
+    t.match(epochs, `#brokerAddr\t${cluster.brokerAddr}\n#brokerId\t0\n`)
+    t.match(epochs, new RegExp(`#Epoch: EpochEntry\\{epoch=${epoch}, startOffset=\\d+, endOffset=\\d+\\}`))
+  },
+
   'producerConnection shows who sends': async (_t, { mqadmin, version, topic, client }) => {
     const group = fresh('producers')
     await (await client.producer(group)).send({ topic, body: 'hello' })
