@@ -55,7 +55,8 @@ export class TimerService {
     this.store.onRebuild = () => this.metrics.clear()
     this.store.onTaken = (topic, count) => {
       this.taken.add(this.tick, 1, 0)
-      this.metrics.add(topic, count, clock.now())
+      // A slave hears from its master what waits.
+      if (broker.options.brokerRole !== 'SLAVE') this.metrics.add(topic, count, clock.now())
     }
   }
 
@@ -78,7 +79,13 @@ export class TimerService {
   /** Begins to deliver, with what became due while the broker was down. */
   start(): void {
     this.started = true
+    this.store.arrived()
     this.rest()
+  }
+
+  /** On a slave: takes over how far the master has come. SlaveSynchronize#syncTimerCheckPoint */
+  adopt(checkpoint: Uint8Array): void {
+    this.store.adopt(checkpoint)
   }
 
   /** Lets all be until the next slot is due. */

@@ -23,6 +23,8 @@ export interface ReplicationHost {
   readonly groups: Adopting
   readonly offsets: Adopting
   readonly delay: Adopting
+  /** Another one after `reopenStore`; none where there are no timer messages. */
+  readonly timer?: { adopt(checkpoint: Uint8Array): void; readonly metrics: Adopting } | null
   /** Whether an election says that this broker is the master, and nobody else can be. */
   readonly failover: { readonly holds: boolean } | null
   /** Opens the store again, cut off at an offset, or empty. */

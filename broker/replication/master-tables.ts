@@ -2,16 +2,19 @@ import { parseBody, type RemotingClient, RequestCode, ResponseCode, request } fr
 import type { ReplicationHost } from './host.ts'
 
 const TIMEOUT_MS = 10_000
+const TIMER_TABLES = 2
 
 /** A table of the master, and what it held when it was taken over last. */
 interface Table {
   readonly code: number
-  adopt(body: Record<string, unknown>): void
+  adopt(body: Buffer): void
   version: string | undefined
   body: Buffer | null
 }
 
-/** Topics, groups, offsets and delay progress: what a slave takes over of its master beside the log. SlaveSynchronize */
+const parsed = (body: Buffer) => (parseBody(body) ?? {}) as Record<string, unknown>
+
+/** Topics, groups, offsets, progress of delay levels and timer: what a slave takes over of its master beside the log. SlaveSynchronize */
 export class MasterTables {
   private readonly host: ReplicationHost
   private readonly client: Pick<RemotingClient, 'invoke'>
@@ -25,12 +28,14 @@ export class MasterTables {
     const { topics, groups, offsets } = host
     const table = (code: number, adopt: Table['adopt']): Table => ({ code, adopt, version: undefined, body: null })
     this.tables = [
-      table(RequestCode.GET_ALL_TOPIC_CONFIG, body => topics.adopt(body)),
-      table(RequestCode.GET_ALL_SUBSCRIPTIONGROUP_CONFIG, body => groups.adopt(body)),
-      table(RequestCode.GET_ALL_CONSUMER_OFFSET, body => offsets.adopt(body)),
-      // An election gives the broker another one.
-      table(RequestCode.GET_ALL_DELAY_OFFSET, body => host.delay.adopt(body))
-    ]
+      table(RequestCode.GET_ALL_TOPIC_CONFIG, body => topics.adopt(parsed(body))),
+      table(RequestCode.GET_ALL_SUBSCRIPTIONGROUP_CONFIG, body => groups.adopt(parsed(body))),
+      table(RequestCode.GET_ALL_CONSUMER_OFFSET, body => offsets.adopt(parsed(body))),
+      // An election gives the broker another one of these.
+      table(RequestCode.GET_ALL_DELAY_OFFSET, body => host.delay.adopt(parsed(body))),
+      table(RequestCode.GET_TIMER_CHECK_POINT, body => host.timer?.adopt(body)),
+      table(RequestCode.GET_TIMER_METRICS, body => host.timer?.metrics.adopt(parsed(body)))
+    ].slice(0, host.timer ? undefined : -TIMER_TABLES)
   }
 
   /** Takes over the tables whose versions say that they changed. */
@@ -60,10 +65,17 @@ export class MasterTables {
       const { code, remark, body } = await this.client.invoke(address, request(table.code), TIMEOUT_MS)
       if (code !== ResponseCode.SUCCESS) throw new Error(remark ?? `the master answered ${code}`)
       const bytes = Buffer.from(body ?? [])
-      if (table.body === null || !table.body.equals(bytes))
-        table.adopt((parseBody(bytes) ?? {}) as Record<string, unknown>)
+      if (table.body === null || !table.body.equals(bytes)) table.adopt(bytes)
       table.body = bytes
       table.version = versions?.[i]
+    }
+  }
+
+  /** Takes over all of them again: the store was opened anew. */
+  reset(): void {
+    for (const table of this.tables) {
+      table.version = undefined
+      table.body = null
     }
   }
 

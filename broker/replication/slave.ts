@@ -179,6 +179,7 @@ export class ReplicationSlave {
       )
       await epochs.truncate(startOffset)
       await broker.reopenStore(startOffset > minOffset ? startOffset : null)
+      this.tables.reset()
       broker.store.replicated(Math.min(broker.store.confirmOffset, startOffset))
     }
     return startOffset

@@ -260,6 +260,8 @@ export class TimerStore {
   /** Takes up messages of the queue; false when there are no more, or none now. */
   private async takeSome(): Promise<boolean> {
     const { generation, queueOffset } = this
+    // A slave has to hear first what its master has delivered.
+    if (this.isUnsure && !this.parts.delivers()) return false
     this.skipIdleSlots()
     const read = this.parts.store.getMessages(TIMER_TOPIC, 0, queueOffset, BATCH)
     const { status, slices, nextBeginOffset } = read instanceof Promise ? await read : read
@@ -446,11 +448,15 @@ export class TimerStore {
     this.told = this.hasRecovered ? null : body
     if (this.told !== null) return
     const view = viewOf(body)
-    const slot = this.slotOf(readI64(view, 0))
+    const readMs = readI64(view, 0)
+    // A master without timer messages has nothing to tell yet.
+    if (readMs === 0) return
+    const slot = this.slotOf(readMs)
     this.knownUntil = readI64(view, 24)
     for (let time = this.wheel.next(this.readSlot); time >= 0 && time < slot; time = this.wheel.next(time + 1))
       this.wheel.passed(time)
-    this.readSlot = Math.max(this.readSlot, slot)
+    this.readSlot = this.isUnsure ? slot : Math.max(this.readSlot, slot)
+    this.isUnsure = false
     this.doneSlot = this.readSlot
     this.knownSlot = this.readSlot
     this.deliveredPos = -1
