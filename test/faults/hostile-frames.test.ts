@@ -30,6 +30,8 @@ interface Target {
   process: ChildProcess
   /** Something that is answered the same at any time. */
   canary: { ask: RemotingCommand; code: number }
+  /** Asks something the answer of which repeats a text. */
+  echo: (text: string) => RemotingCommand
 }
 
 /** Resident memory of a process in bytes; 0 where nobody tells. */
@@ -45,13 +47,14 @@ async function nameServer(t: Test): Promise<Target> {
   const child = fork(new URL('../support/name-server-process.js', import.meta.url))
   t.teardown(() => child.kill('SIGKILL'))
   const [{ address }] = (await once(child, 'message')) as [{ address: string }]
-  const ask = request(RequestCode.GET_ROUTEINFO_BY_TOPIC, { topic: 'nobody-has-this' })
-  return { address, process: child, canary: { ask, code: ResponseCode.TOPIC_NOT_EXIST } }
+  const echo = (topic: string) => request(RequestCode.GET_ROUTEINFO_BY_TOPIC, { topic })
+  return { address, process: child, canary: { ask: echo('nobody-has-this'), code: ResponseCode.TOPIC_NOT_EXIST }, echo }
 }
 
 async function broker(t: Test): Promise<Target> {
   const started = await startBrokerProcess(t, { storePathRootDir: temporaryDirectory(t) })
-  return { ...started, canary: { ask: request(9999), code: ResponseCode.REQUEST_CODE_NOT_SUPPORTED } }
+  const echo = (consumerGroup: string) => request(RequestCode.GET_CONSUMER_LIST_BY_GROUP, { consumerGroup })
+  return { ...started, canary: { ask: request(9999), code: ResponseCode.REQUEST_CODE_NOT_SUPPORTED }, echo }
 }
 
 /** What a target does to others after a hostile peer. */
@@ -251,8 +254,7 @@ for (const [name, { start, routes }] of Object.entries(TARGETS)) {
       const canary = await Canary.open(t, target)
       const before = residentBytes(target.process)
       const peers = await Promise.all(Array.from({ length: 10 }, () => RawClient.open(target.address)))
-      // What a peer asks comes back in the remark.
-      const ask = encodeCommand(request(RequestCode.GET_ROUTEINFO_BY_TOPIC, { topic: 'x'.repeat(100_000) }))
+      const ask = encodeCommand(target.echo('x'.repeat(100_000)))
       for (const peer of peers) {
         peer.pause()
         for (let i = 0; i < 300; i++) peer.write(ask)
