@@ -29,15 +29,6 @@ export { PushConsumer, type PushConsumerOptions, pushConsumerDefaults } from './
 // Look after topics, groups, offsets and brokers.
 
 export {
-  Admin,
-  type AdminOptions,
-  type AdminPullResult,
-  type PullOptions,
-  type QueryOptions,
-  type ReadOptions,
-  type RollbackStats
-} from './admin.ts'
-export {
   type BrokerConsumeStats,
   type BrokerData,
   type BrokerEpochs,
@@ -64,13 +55,22 @@ export {
   type SubscriptionGroupConfig,
   type SubscriptionInfo,
   type SyncState,
-  selectAddress,
   type TopicConfig,
   type TopicQueueMapping,
   type TopicRouteData,
   type TopicStats,
   topicConfigDefaults
-} from './admin-bodies.ts'
+} from './admin/bodies.ts'
+export { selectAddress } from './admin/codec.ts'
+export {
+  Admin,
+  type AdminOptions,
+  type AdminPullResult,
+  type PullOptions,
+  type QueryOptions,
+  type ReadOptions,
+  type RollbackStats
+} from './admin.ts'
 
 // What all of them share: messages, options, routes, connections, errors.
 
