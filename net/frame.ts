@@ -191,7 +191,9 @@ export class FrameDecoder {
     const count = Math.min(wanted, chunk.length - pos)
     let carry = this.carry!
     if (this.carried + count > carry.length) {
-      const grown = Buffer.allocUnsafeSlow(Math.max(2 * carry.length, this.carried + count))
+      const grown = Buffer.allocUnsafeSlow(
+        Math.max(this.carried + count, Math.min(this.carried + wanted, 4 * carry.length))
+      )
       carry.copy(grown, 0, 0, this.carried)
       this.carry = carry = grown
     }

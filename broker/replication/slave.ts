@@ -18,7 +18,7 @@ import { logIdOf } from './log-id.ts'
 import { MasterTables } from './master-tables.ts'
 import { SlaveStatus } from './slave-status.ts'
 
-const FETCH_BYTES = 4 * 1024 * 1024
+const FETCH_BYTES = 1024 * 1024
 const WAIT_MS = 1000
 const TIMEOUT_MS = 10_000
 const RETRY_MS = 500
@@ -90,43 +90,43 @@ export class ReplicationSlave {
 
   private async followMaster(address: string): Promise<void> {
     const { broker, epochs } = this
-    let offset = await this.join(address)
-    if (offset === null) {
+    const joined = await this.join(address)
+    if (joined === null) {
       await this.followJavaMaster(address)
       return
     }
+    let offset = joined
     this.retryMs = RETRY_MS
     let ackOffset = this.held(offset)
     this.status.masterAddress = address
     broker.log.info({ master: address, offset }, 'replication runs')
+    let answer = await this.fetch(address, offset, ackOffset)
     while (!this.stopped) {
-      const answer = await this.ask(
-        address,
-        request(
-          RequestCode.REPLICATE,
-          ReplicateHeader.encode({
-            brokerId: broker.options.brokerId,
-            offset,
-            ackOffset,
-            maxBytes: FETCH_BYTES,
-            waitMs: WAIT_MS
-          })
-        )
-      )
       const header = ReplicateResponseHeader.decode(answer.extFields)
       if (header.offset !== offset) throw new Error(`the master answered for offset ${header.offset}, not ${offset}`)
       const bytes = answer.body
-      this.status.read(broker.clock.now(), header.maxOffset, bytes?.length ?? 0)
+      const end = offset + (bytes?.length ?? 0)
+      this.status.read(broker.clock.now(), header.maxOffset, end - offset)
+      // Far behind, the next bytes travel while these are written; else what is written is acknowledged first.
+      const next = header.maxOffset - end > FETCH_BYTES ? this.fetch(address, end, ackOffset) : null
+      next?.catch(() => {})
       if (bytes !== null && bytes.length > 0) {
         if (header.epoch > epochs.history.last) await epochs.begin(header.epoch, header.epochStart)
         broker.store.appendRaw(offset, bytes)
-        offset += bytes.length
+        offset = end
         if (broker.store.options.flushDiskType === 'SYNC_FLUSH') await broker.store.flush()
         ackOffset = this.held(offset)
       }
       broker.store.replicated(Math.min(header.confirmOffset, offset))
       this.tables.changed(address, header.versions.split(' '))
+      answer = await (next ?? this.fetch(address, offset, ackOffset))
     }
+  }
+
+  private fetch(address: string, offset: number, ackOffset: number): Promise<RemotingCommand> {
+    const { brokerId } = this.broker.options
+    const fields = { brokerId, offset, ackOffset, maxBytes: FETCH_BYTES, waitMs: WAIT_MS }
+    return this.ask(address, request(RequestCode.REPLICATE, ReplicateHeader.encode(fields)))
   }
 
   private async followJavaMaster(address: string): Promise<void> {

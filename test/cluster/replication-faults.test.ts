@@ -104,7 +104,14 @@ t.test('what a sync master acknowledged is on its slave when it is killed; it re
     masterDir = dirs[0]!
     slaveDir = dirs[1]!
     await startBoth()
-    holds(t, await readQueues(master!.address, 'orders', QUEUES), ledger)
+    // Of what it has it serves nothing before its slave has it, too.
+    await caughtUp(master!)
+    let found: Ledger = new Map()
+    await until('it serves all', async () => {
+      found = await readQueues(master!.address, 'orders', QUEUES)
+      return found.size >= ledger.size
+    })
+    holds(t, found, ledger)
   }
   await caughtUp(master!)
   await master!.stop()
