@@ -16,6 +16,7 @@ export const ClientErrors = {
   NOT_ASSIGNED: 'the queue {queue} is not assigned to this consumer',
   OFFSET_BAD: 'the offset {offset} of queue {queue} cannot be taken: {reason}',
   MODE_MIXED: 'the consumer does not do both: {reason}',
+  RECALL_BAD: 'the message cannot be recalled: {reason}',
   REPLY_BAD: 'the message of topic {topic} cannot be replied to: {reason}',
   GROUP_NOT_ONLINE: 'no client of group {group} is connected',
   NO_PROGRESS: 'group {group} has consumed nothing, and no client of it is connected',

@@ -5,6 +5,7 @@ import {
   compressBody,
   copyOf,
   createUniqueKey,
+  decodeRecallHandle,
   encodeBatch,
   encodeProperties,
   isRetryTopic,
@@ -13,7 +14,7 @@ import {
   type Properties,
   PropertyName
 } from '../message/index.ts'
-import { RequestCode, ResponseCode } from '../net/index.ts'
+import { RecallMessageHeader, RecallMessageResponseHeader, RequestCode, ResponseCode, request } from '../net/index.ts'
 import { ClientInstance, CREATE_TOPIC_KEY, type ProducerMember } from './client-instance.ts'
 import { ClientError } from './errors.ts'
 import { FaultStrategy } from './fault-strategy.ts'
@@ -265,6 +266,29 @@ export class Producer {
     const { topic, properties } = replyTo(request)
     const bytes = bodyBytes(body, this.options.maxMessageBytes)
     return this.sendCoded(RequestCode.SEND_REPLY_MESSAGE_V2, { topic, body: bytes, properties }, NO_OPTIONS)
+  }
+
+  /**
+   * Deletes a message that is not yet due, by the handle in the result of its send; resolves with its id. Throws
+   * ClientError RECALL_BAD for what is no handle, BROKER_NOT_FOUND, REFUSED where the broker does not allow it or the
+   * message is due, ROUTE_NOT_FOUND, NAMESRV_UNREACHABLE. DefaultMQProducer#recallMessage
+   */
+  async recall(topic: string, recallHandle: string): Promise<string> {
+    this.checkState('running')
+    const fullTopic = withNamespace(this.options.namespace, topic)
+    const handle = decodeRecallHandle(recallHandle)
+    if (handle === null) throw new ClientError('RECALL_BAD', { reason: `${recallHandle} is no recall handle` })
+    await this.instance.route(fullTopic)
+    const { brokerName } = handle
+    const address = this.instance.masterAddress(brokerName)
+    if (address === undefined) throw new ClientError('BROKER_NOT_FOUND', { brokerName, purpose: 'recall a message' })
+    const fields = { producerGroup: this.options.group, topic: fullTopic, recallHandle }
+    const { extFields } = await this.instance.call(
+      address,
+      request(RequestCode.RECALL_MESSAGE, RecallMessageHeader.encode(fields)),
+      this.options.sendTimeoutMs
+    )
+    return RecallMessageResponseHeader.decode(extFields).msgId
   }
 
   /** Sends a message as it is; for this folder's consumers, which send on what they could not consume. */

@@ -25,6 +25,8 @@ export {
 export { PropertyScan, ScannedProperty } from './properties-scan.ts'
 // The checksum of a whole record.
 export { CRC_PROPERTY_BYTES, propertyCrcAt, propertyCrcOk, writePropertyCrc } from './property-crc.ts'
+// Names of messages that can be recalled.
+export { decodeRecallHandle, encodeRecallHandle, type RecallHandle } from './recall-handle.ts'
 export {
   BLANK_BYTES,
   decodeRecord,

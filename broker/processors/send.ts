@@ -7,6 +7,7 @@ import {
   decodeProperties,
   dlqTopicOf,
   encodeProperties,
+  encodeRecallHandle,
   hostOf,
   Interner,
   isRetryTopic,
@@ -40,7 +41,6 @@ import type { Broker } from '../broker.ts'
 import { BrokerError, HINT } from '../errors.ts'
 import { understandsGoAway } from '../hand-over.ts'
 import { divertDelayed, type InnerMessage, isStored, PUT_RESPONSE, toPut } from '../put.ts'
-import { encodeRecallHandle } from '../recall-handle.ts'
 import { divertTimed } from '../timer-hook.ts'
 import { Perm, type TopicConfig } from '../topics.ts'
 import { bornHostOf } from './born-host.ts'

@@ -1,4 +1,4 @@
-import { PropertyName } from '../../message/index.ts'
+import { decodeRecallHandle, PropertyName, type RecallHandle } from '../../message/index.ts'
 import {
   type Connection,
   formatBody,
@@ -11,7 +11,6 @@ import {
 import type { Broker } from '../broker.ts'
 import { BrokerError } from '../errors.ts'
 import { type InnerMessage, isStored, putInner } from '../put.ts'
-import { decodeRecallHandle, type RecallHandle } from '../recall-handle.ts'
 import { divertTimed } from '../timer-hook.ts'
 import { Perm } from '../topics.ts'
 import { bornHostOf } from './born-host.ts'

@@ -63,6 +63,8 @@ export class MasterTables {
     for (const [i, table] of this.tables.entries()) {
       if (versions !== undefined && versions[i] === table.version) continue
       const { code, remark, body } = await this.client.invoke(address, request(table.code), TIMEOUT_MS)
+      // Older ones of RocketMQ have no timer.
+      if (code === ResponseCode.REQUEST_CODE_NOT_SUPPORTED) continue
       if (code !== ResponseCode.SUCCESS) throw new Error(remark ?? `the master answered ${code}`)
       const bytes = Buffer.from(body ?? [])
       if (table.body === null || !table.body.equals(bytes)) table.adopt(bytes)
