@@ -393,6 +393,13 @@ export const brokerSettings = {
     dynamic: true,
     note: 'How often queues and index are flushed and the checkpoint is written, in ms.'
   },
+  osPageCacheBusyTimeOutMills: {
+    default: 1000,
+    option: 'store.osPageCacheBusyTimeoutMs',
+    range: POSITIVE,
+    dynamic: true,
+    note: 'Sends are refused while a write of the CommitLog takes longer than this, in ms: too much waits for the disk.'
+  },
   syncFlushTimeout: {
     default: 5000,
     option: 'store.syncFlushTimeoutMs',

@@ -412,7 +412,6 @@ export const inertSettings = {
   }),
   ...withoutEffect('requests wait in no queue of threads, so none is thrown out of one', {
     brokerFastFailureEnable: true,
-    osPageCacheBusyTimeOutMills: 1000,
     putMessageTimeout: 8000,
     waitTimeMillsInAckQueue: 3000,
     waitTimeMillsInAdminBrokerQueue: 5000,

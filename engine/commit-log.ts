@@ -128,7 +128,7 @@ export class CommitLog {
     this.follower = follower
     this.segments = segments
     this.extender = new RecordExtender(options, queues)
-    this.writer = new LogWriter(segments, clock, log, options.maxMessageSizeBytes + RECORD_OVERHEAD_BYTES, {
+    this.writer = new LogWriter(options, segments, clock, log, options.maxMessageSizeBytes + RECORD_OVERHEAD_BYTES, {
       onWritten: chunk => this.onChunkWritten(chunk),
       onWriteFailed: (error, puts) => this.onWriteFailed(error, puts),
       onPooledEnd: () => this.tell()

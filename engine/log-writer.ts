@@ -2,6 +2,7 @@ import { BLANK_BYTES, RecordMagic } from '../message/index.ts'
 import type { Clock } from './clock.ts'
 import type { Log } from './log.ts'
 import type { MappedFileQueue } from './mapped-file.ts'
+import type { StoreOptions } from './options.ts'
 
 /** What is gathered is written at the end of the event, or when it is more than this. */
 const MAX_GATHERED_BYTES = 1024 * 1024
@@ -10,7 +11,9 @@ const SLOW_WRITE_MS = 5
 /** For so long after one, writes go through the thread pool, ms. */
 const POOLED_FOR_MS = 1000
 /** When so much waits for the disk, no more is gathered behind it. */
-const MAX_WAITING_BYTES = 4 * 1024 * 1024
+const MAX_WAITING_BYTES = 64 * 1024 * 1024
+/** Chunks that are kept for later: one is gathered into while the other is written. */
+const MAX_SPARE = 1
 
 /** Records that are written together, and the puts that brought them. */
 export class Chunk<Put> {
@@ -60,6 +63,7 @@ export class LogWriter<Put> {
   /** What is gathered now. */
   chunk: Chunk<Put>
 
+  private readonly options: StoreOptions
   private readonly segments: MappedFileQueue
   private readonly clock: Clock
   private readonly log: Log
@@ -73,11 +77,20 @@ export class LogWriter<Put> {
   private isPooled = false
   /** The write that is under way in the thread pool; never fails. */
   private writing: Promise<void> = Promise.resolve()
+  private writingSinceMs = 0
   /** Whether a failed write may have left something behind the log's end. */
   private tornEnd = false
 
   /** A chunk holds up to MAX_GATHERED_BYTES and one record more, of `maxRecordBytes`; never more than a segment. */
-  constructor(segments: MappedFileQueue, clock: Clock, log: Log, maxRecordBytes: number, listener: ChunkListener<Put>) {
+  constructor(
+    options: StoreOptions,
+    segments: MappedFileQueue,
+    clock: Clock,
+    log: Log,
+    maxRecordBytes: number,
+    listener: ChunkListener<Put>
+  ) {
+    this.options = options
     this.segments = segments
     this.clock = clock
     this.log = log
@@ -96,9 +109,11 @@ export class LogWriter<Put> {
     return this.isPooled || this.chunk.length > 0
   }
 
-  /** Whether too much waits for the disk for another chunk to be begun. */
+  /** Whether the disk is too slow for more to be put. MessageStore#isOSPageCacheBusy */
   private get isFull(): boolean {
-    return this.isPooled && this.waitingBytes >= MAX_WAITING_BYTES
+    if (!this.isPooled) return false
+    const writingMs = this.clock.now() - this.writingSinceMs
+    return this.waitingBytes >= MAX_WAITING_BYTES || writingMs > this.options.osPageCacheBusyTimeoutMs
   }
 
   /**
@@ -108,13 +123,13 @@ export class LogWriter<Put> {
   makeRoom(sizeBytes: number, logEnd: number): 'ok' | 'full' | 'failed' {
     const { segments } = this
     if (!this.isBusy) this.chunk.base = logEnd
+    if (this.isFull) return 'full'
     for (;;) {
       const tooMuch = this.chunk.length > MAX_GATHERED_BYTES
       const segment = segments.at(this.end) ?? segments.create(this.end)
       const left = segment.endOffset - this.end
       const fits = sizeBytes + BLANK_BYTES <= left
       if (fits && !tooMuch) return 'ok'
-      if (this.isFull) return 'full'
       if (!fits) this.endSegment(left)
       if (!this.close()) return 'failed'
     }
@@ -191,6 +206,7 @@ export class LogWriter<Put> {
 
   private async writeFirst(chunk: Chunk<Put>): Promise<void> {
     const beganMs = this.clock.now()
+    this.writingSinceMs = beganMs
     try {
       const { segment, position } = this.placeOf(chunk)
       await segment.writeAsync(chunk.bytes, 0, chunk.length, position)
@@ -208,7 +224,12 @@ export class LogWriter<Put> {
     if (now - beganMs >= SLOW_WRITE_MS) this.pooledUntilMs = now + POOLED_FOR_MS
     this.tornEnd = false
     this.listener.onWritten(chunk)
-    this.spare.push(chunk)
+    this.keep(chunk)
+  }
+
+  private keep(chunk: Chunk<Put>): void {
+    chunk.puts = []
+    if (this.spare.length < MAX_SPARE) this.spare.push(chunk)
   }
 
   /** Where a chunk belongs; what a failed write left there is removed first. */
@@ -237,7 +258,7 @@ export class LogWriter<Put> {
       )
     }
     this.chunk.begin(base)
-    for (const chunk of failed) if (chunk !== this.chunk) this.spare.push(chunk)
+    for (const chunk of failed) if (chunk !== this.chunk) this.keep(chunk)
     this.listener.onWriteFailed(error, puts)
   }
 }

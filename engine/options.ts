@@ -28,6 +28,8 @@ export interface StoreOptions {
   flushIntervalConsumeQueueMs: number
   /** How long a put waits for its flush under SYNC_FLUSH. Default: 5,000. */
   syncFlushTimeoutMs: number
+  /** Puts are refused while a write of the CommitLog takes longer than this, because too much is unwritten. Default: 1,000. */
+  osPageCacheBusyTimeoutMs: number
   /** How long a put waits for replicas. Default: 3,000. */
   slaveTimeoutMs: number
   /** Whether topics can be compacted. Default: true. */
@@ -101,6 +103,7 @@ export const storeDefaults: Readonly<StoreOptions> = Object.freeze({
   flushIntervalCommitLogMs: 500,
   flushIntervalConsumeQueueMs: 10_000,
   syncFlushTimeoutMs: 5000,
+  osPageCacheBusyTimeoutMs: 1000,
   slaveTimeoutMs: 3000,
   enableCompaction: true,
   compactionMappedFileSizeBytes: 104_857_600,
@@ -163,6 +166,7 @@ export function checkedOptions(given: Partial<StoreOptions>): StoreOptions {
   check('flushIntervalCommitLogMs', 1)
   check('flushIntervalConsumeQueueMs', 1)
   check('syncFlushTimeoutMs', 1)
+  check('osPageCacheBusyTimeoutMs', 1)
   check('slaveTimeoutMs', 1)
   check('timerPrecisionMs', 1)
   check('timerRollWindowSlot', 0)

@@ -1,5 +1,12 @@
 import type { Test } from 'tap'
-import { type MessageStore, openStore, type PutMessage, PutStatus, type StoreOptions } from '../../engine/index.ts'
+import {
+  type MessageStore,
+  messageOf,
+  openStore,
+  type PutMessage,
+  PutStatus,
+  type StoreOptions
+} from '../../engine/index.ts'
 import { decodeRecord, encodeBatch, encodeProperties, hostOf, type MessageRecord } from '../../message/index.ts'
 import { keepLog } from './log.ts'
 import { ManualClock } from './manual-clock.ts'
@@ -39,24 +46,7 @@ export function putMessageOf(
   body: Uint8Array,
   properties: Readonly<Record<string, string>> = {}
 ): PutMessage {
-  const encoded = Buffer.from(encodeProperties(properties))
-  return {
-    topic,
-    queueId,
-    flag: 0,
-    sysFlag: 0,
-    bornTimestamp: 1_700_000_000_000,
-    bornHost: BORN_HOST,
-    reconsumeTimes: 0,
-    preparedTransactionOffset: 0,
-    body,
-    bodyStart: 0,
-    bodyEnd: body.length,
-    properties: encoded,
-    propertiesStart: 0,
-    propertiesEnd: encoded.length,
-    waitStored: true
-  }
+  return messageOf({ topic, queueId, body, properties, bornTimestamp: 1_700_000_000_000, bornHost: BORN_HOST })
 }
 
 /** Lets everything that is under way in the simulated thread pool end. */
@@ -119,14 +109,9 @@ export class StoreModel {
   }
 
   /** Puts a message, or some as a batch; their entries in `puts` learn how it went. */
-  put(
-    topic = oneOf(this.random, ['orders', 'bills']),
-    queueId = below(this.random, 2),
-    count = 1,
-    filling = ''
-  ): Put[] {
+  put(topic = oneOf(this.random, ['orders', 'bills']), queueId = below(this.random, 2), count = 1): Put[] {
     const puts = Array.from({ length: count }, (): Put => {
-      const body = this.newBody(count === 1 && filling === '') + filling
+      const body = this.newBody(count === 1)
       return {
         topic,
         queueId,
