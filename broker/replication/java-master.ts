@@ -82,7 +82,10 @@ export class JavaMaster {
     const { host } = this
     const first = await peer.recordAt(minOffset)
     if (first === null) throw new Error(`${peer.address} gives no message at offset ${minOffset}`)
-    if (host.store.maxPhysicalOffset > 0) await host.reopenStore(null)
+    if (host.store.maxPhysicalOffset > 0) {
+      await host.reopenStore(null)
+      this.tables.reset()
+    }
     host.store.appendRaw(minOffset, first)
   }
 

@@ -15,6 +15,8 @@ import { hasTools, scratch, until } from './support.ts'
 const QUEUES = 4
 const LINES = 4
 const TOPIC = 'orders'
+/** Of messages with a delay. */
+const LATER = 'later'
 const NAME = 'broker-a'
 const FILLING = 'x'.repeat(900)
 
@@ -43,7 +45,7 @@ class Load {
           this.failed++
           await delay(50)
         }
-        await delay(2)
+        await delay(4)
       }
     })
   }
@@ -134,12 +136,15 @@ t.test('a live cluster goes from RocketMQ to Skylark and back, and loses nothing
   let java: JavaServer = await startJavaBroker(t, namesrvAddr, javaOptions(javaDir, 0, 'SYNC_MASTER'))
   const admin = new Admin({ namesrvAddr })
   t.teardown(() => admin.close())
-  await admin.updateTopic(java.address, {
-    ...topicConfigDefaults,
-    topicName: TOPIC,
-    readQueueNums: QUEUES,
-    writeQueueNums: QUEUES
-  })
+  const createTopic = (topicName: string, queues: number) =>
+    admin.updateTopic(java.address, {
+      ...topicConfigDefaults,
+      topicName,
+      readQueueNums: queues,
+      writeQueueNums: queues
+    })
+  await createTopic(TOPIC, QUEUES)
+  await createTopic(LATER, 1)
   const producer = new Producer({ group: 'PG', namesrvAddr, pollNameServerIntervalMs: 1000 })
   await producer.start()
   t.teardown(() => producer.close())
@@ -171,6 +176,10 @@ t.test('a live cluster goes from RocketMQ to Skylark and back, and loses nothing
   const { haClientRuntimeInfo } = await admin.haStatus(ours.address)
   t.equal(haClientRuntimeInfo.masterAddr, `127.0.0.1:${Number(java.address.split(':')[1]) + 1}`)
 
+  const delayed = ['a level', 'a delay']
+  await producer.send({ topic: LATER, body: delayed[0]!, delayLevel: 3 })
+  await producer.send({ topic: LATER, body: delayed[1]!, delayMs: 10_000 })
+
   t.comment('RocketMQ’s master is killed, and Skylark takes over')
   await java.stop('SIGKILL')
   const end = await endOf(admin, ours.address)
@@ -184,12 +193,18 @@ t.test('a live cluster goes from RocketMQ to Skylark and back, and loses nothing
     rest.some(place => first.has(place)),
     'consumers go on at their offsets'
   )
+  const delivered = async () => [...(await readQueues(ours.address, LATER, 1)).values()].sort()
+  await until(
+    async () => (await delivered()).length >= delayed.length,
+    () => 'the delayed messages'
+  )
 
   t.comment('a new slave of RocketMQ joins Skylark’s master')
   java = await startJavaBroker(t, namesrvAddr, javaOptions(slaveDir, 1, 'SLAVE'))
   await inSync(admin, ours.address)
   // It asks for them a minute after its start.
   await hasOffsets(java.address, consumed.length + rest.length)
+  t.same(await delivered(), delayed.sort(), 'what RocketMQ took, Skylark delivers once')
   await ours.stop()
   ours = await skylark({ brokerId: 0, brokerRole: 'SYNC_MASTER', inSyncReplicas: 2, listenPort: port })
   await inSync(admin, ours.address)
