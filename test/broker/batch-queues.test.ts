@@ -3,25 +3,11 @@ import { join } from 'node:path'
 import t from 'tap'
 import { decodeMessages } from '../../client/message.ts'
 import { encodeBatch, SysFlag } from '../../message/index.ts'
-import { CreateTopicHeader, RequestCode, ResponseCode } from '../../net/index.ts'
-import { type OpenBroker, openBroker, temporaryDirectory } from '../support/broker.ts'
+import { RequestCode, ResponseCode } from '../../net/index.ts'
+import { createTopic, type OpenBroker, openBroker, temporaryDirectory } from '../support/broker.ts'
 import { pull, send, sendFields } from '../support/messages.ts'
 
-const create = (open: OpenBroker, topic: string) =>
-  open.ask(
-    RequestCode.UPDATE_AND_CREATE_TOPIC,
-    CreateTopicHeader.encode({
-      topic,
-      defaultTopic: 'TBW102',
-      readQueueNums: 1,
-      writeQueueNums: 1,
-      perm: 6,
-      topicFilterType: 'SINGLE_TAG',
-      topicSysFlag: 0,
-      order: false,
-      attributes: '+queue.type=BatchCQ'
-    })
-  )
+const BATCHES = { readQueueNums: 1, writeQueueNums: 1, attributes: '+queue.type=BatchCQ' }
 
 const batchOf = (...bodies: string[]) =>
   encodeBatch(
@@ -48,7 +34,7 @@ async function read(open: OpenBroker, topic: string, offset = 0) {
 t.test('a batch to a topic of batch queues is one record, and a client gets its messages', async t => {
   const dir = temporaryDirectory(t)
   let open = await openBroker(t, { storePathRootDir: dir })
-  t.equal((await create(open, 'batches')).code, ResponseCode.SUCCESS)
+  t.equal((await createTopic(open, 'batches', BATCHES)).code, ResponseCode.SUCCESS)
   const answer = await sendBatch(open, 'batches', 'BATCH', 'a', 'b', 'c')
   t.equal(answer.code, ResponseCode.SUCCESS)
   t.match(answer.extFields, { queueOffset: '0', transactionId: 'BATCH', batchUniqId: 'BATCH' })
@@ -82,7 +68,7 @@ t.test('a batch to a topic of batch queues is one record, and a client gets its 
 
 t.test('a record that is a batch is taken whole where its topic can hold it, and refused elsewhere', async t => {
   const open = await openBroker(t)
-  await create(open, 'batches')
+  await createTopic(open, 'batches', BATCHES)
   await send(open, { topic: 'plain', body: 'x' })
   const sysFlag = SysFlag.INNER_BATCH | SysFlag.NEED_UNWRAP
   const batch = (topic: string, flags: number, number: string) =>

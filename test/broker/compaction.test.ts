@@ -2,28 +2,14 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { decodeRecords } from '../../message/index.ts'
-import { CreateTopicHeader, RequestCode, ResponseCode } from '../../net/index.ts'
-import { type OpenBroker, openBroker, temporaryDirectory } from '../support/broker.ts'
+import { RequestCode, ResponseCode } from '../../net/index.ts'
+import { createTopic, type OpenBroker, openBroker, temporaryDirectory } from '../support/broker.ts'
 import { pull, send } from '../support/messages.ts'
 
 const TOPIC = 'prices'
 const store = { compactionCqMappedFileSizeBytes: 46 * 10, compactionMappedFileSizeBytes: 46 * 10 * 10 }
 
-const create = ({ ask }: OpenBroker) =>
-  ask(
-    RequestCode.UPDATE_AND_CREATE_TOPIC,
-    CreateTopicHeader.encode({
-      topic: TOPIC,
-      defaultTopic: 'TBW102',
-      readQueueNums: 1,
-      writeQueueNums: 1,
-      perm: 6,
-      topicFilterType: 'SINGLE_TAG',
-      topicSysFlag: 0,
-      order: false,
-      attributes: '+cleanup.policy=COMPACTION'
-    })
-  )
+const COMPACTED = { readQueueNums: 1, writeQueueNums: 1, attributes: '+cleanup.policy=COMPACTION' }
 
 /** The newest value of each key, as a consumer that begins at the first message gets them. */
 async function newest(open: OpenBroker): Promise<{ values: Record<string, string>; count: number }> {
@@ -43,7 +29,7 @@ async function newest(open: OpenBroker): Promise<{ values: Record<string, string
 t.test('a compaction topic needs keys, and keeps the newest message of each', async t => {
   const dir = temporaryDirectory(t)
   let open = await openBroker(t, { storePathRootDir: dir, store })
-  t.equal((await create(open)).code, ResponseCode.SUCCESS)
+  t.equal((await createTopic(open, TOPIC, COMPACTED)).code, ResponseCode.SUCCESS)
   t.match(await send(open, { topic: TOPIC, body: 'x' }), { code: ResponseCode.MESSAGE_ILLEGAL, remark: /has no key/ })
   const expected: Record<string, string> = {}
   for (let i = 0; i < 60; i++) {
@@ -65,7 +51,7 @@ t.test('a compaction topic needs keys, and keeps the newest message of each', as
 
   await open.ask(RequestCode.DELETE_TOPIC_IN_BROKER, { topic: TOPIC })
   t.notOk(existsSync(join(dir, 'compaction', 'compactionLog', TOPIC)))
-  await create(open)
+  await createTopic(open, TOPIC, COMPACTED)
   await send(open, { topic: TOPIC, body: 'anew', properties: { KEYS: 'k' } })
   t.same(await newest(open), { values: { k: 'anew' }, count: 1 })
 })

@@ -1,6 +1,6 @@
 import t from 'tap'
-import { CreateTopicHeader, type ExtFields, parseBody, RequestCode, ResponseCode } from '../../net/index.ts'
-import { type OpenBroker, openBroker, temporaryDirectory } from '../support/broker.ts'
+import { type ExtFields, parseBody, RequestCode, ResponseCode } from '../../net/index.ts'
+import { createTopic, type OpenBroker, openBroker, temporaryDirectory } from '../support/broker.ts'
 import { send, sendAll } from '../support/messages.ts'
 import { openNameServer } from '../support/name-server.ts'
 import { mqadminRecording, recording } from '../support/recordings.ts'
@@ -10,23 +10,6 @@ interface Config {
   attributes: Record<string, string>
 }
 
-const create = (
-  { ask }: OpenBroker,
-  topic: string,
-  fields: Partial<Parameters<typeof CreateTopicHeader.encode>[0]> = {}
-) =>
-  ask(
-    RequestCode.UPDATE_AND_CREATE_TOPIC,
-    CreateTopicHeader.encode({
-      topic,
-      defaultTopic: 'TBW102',
-      readQueueNums: 4,
-      writeQueueNums: 4,
-      perm: 6,
-      topicFilterType: 'SINGLE_TAG',
-      ...fields
-    })
-  )
 const bodyOf = async <T>({ ask }: OpenBroker, code: number, fields: ExtFields | null = null): Promise<T> => {
   const answer = await ask(code, fields)
   if (answer.code !== ResponseCode.SUCCESS) throw new Error(`${answer.code} ${answer.remark}`)
@@ -37,7 +20,7 @@ const remove = ({ ask }: OpenBroker, topic: string) => ask(RequestCode.DELETE_TO
 
 t.test('a topic is created and changed as the request says', async t => {
   const open = await openBroker(t)
-  t.match(await create(open, 'orders'), { code: ResponseCode.SUCCESS })
+  t.match(await createTopic(open, 'orders'), { code: ResponseCode.SUCCESS })
   t.same(await get(open, 'orders'), {
     attributes: {},
     order: false,
@@ -48,7 +31,7 @@ t.test('a topic is created and changed as the request says', async t => {
     topicSysFlag: 0,
     writeQueueNums: 4
   })
-  await create(open, 'orders', { readQueueNums: 8, writeQueueNums: 2, perm: 4, order: true, topicSysFlag: 1 })
+  await createTopic(open, 'orders', { readQueueNums: 8, writeQueueNums: 2, perm: 4, order: true, topicSysFlag: 1 })
   t.match(await get(open, 'orders'), { readQueueNums: 8, writeQueueNums: 2, perm: 4, order: true, topicSysFlag: 1 })
 })
 
@@ -56,7 +39,7 @@ t.test('a new topic is known to the NameServers when the request is answered', a
   const nameServer = await openNameServer(t)
   const open = await openBroker(t, { namesrvAddr: nameServer.server.address })
   t.equal(await nameServer.client.route('orders'), undefined)
-  await create(open, 'orders', { readQueueNums: 3 })
+  await createTopic(open, 'orders', { readQueueNums: 3 })
   t.match(await nameServer.client.route('orders'), {
     brokerDatas: [{ brokerName: 'broker-a', brokerAddrs: { 0: open.broker.address } }],
     queueDatas: [{ readQueueNums: 3, writeQueueNums: 4, perm: 6 }]
@@ -65,18 +48,18 @@ t.test('a new topic is known to the NameServers when the request is answered', a
 
 t.test('the same again changes nothing, anything else makes a new version', async t => {
   const open = await openBroker(t)
-  await create(open, 'orders')
+  await createTopic(open, 'orders')
   const { counter } = open.broker.topics.version
-  await create(open, 'orders')
+  await createTopic(open, 'orders')
   t.equal(open.broker.topics.version.counter, counter)
-  await create(open, 'orders', { perm: 4 })
+  await createTopic(open, 'orders', { perm: 4 })
   t.equal(open.broker.topics.version.counter, counter + 1)
 })
 
 t.test('topics outlive the broker', async t => {
   const storePathRootDir = temporaryDirectory(t)
   const before = await openBroker(t, { storePathRootDir })
-  await create(before, 'orders', { attributes: '+message.type=FIFO' })
+  await createTopic(before, 'orders', { attributes: '+message.type=FIFO' })
   await before.broker.close()
   const after = await openBroker(t, { storePathRootDir })
   t.match(await get(after, 'orders'), { readQueueNums: 4, attributes: { 'message.type': 'FIFO' } })
@@ -85,7 +68,7 @@ t.test('topics outlive the broker', async t => {
 t.test('attributes are added, changed and removed one by one', async t => {
   const open = await openBroker(t)
   const after = async (attributes: string) => {
-    const { code, remark } = await create(open, 'orders', { attributes })
+    const { code, remark } = await createTopic(open, 'orders', { attributes })
     return code === ResponseCode.SUCCESS ? (await get(open, 'orders')).attributes : `${code} ${remark}`
   }
   for (const [attributes, result] of [
@@ -117,7 +100,7 @@ t.test('a topic can have every kind of queues, and be compacted', async t => {
   const open = await openBroker(t)
   const kinds = ['queue.type=SimpleCQ', 'queue.type=BatchCQ', 'cleanup.policy=DELETE', 'cleanup.policy=COMPACTION']
   for (const kind of kinds)
-    t.match(await create(open, kind.replace(/\W/g, '_'), { attributes: `+${kind}` }), { code: 0 })
+    t.match(await createTopic(open, kind.replace(/\W/g, '_'), { attributes: `+${kind}` }), { code: 0 })
 })
 
 t.test('values that a topic cannot have are refused by name', async t => {
@@ -135,7 +118,7 @@ t.test('values that a topic cannot have are refused by name', async t => {
     ['orders', { writeQueueNums: 2_000_000_000 }, 'writeQueueNums = [2000000000]'],
     ['orders', { topicFilterType: 'NOPE' }, 'topicFilterType = [NOPE]']
   ] as const) {
-    const answer = await create(open, topic, fields)
+    const answer = await createTopic(open, topic, fields)
     t.equal(answer.code, ResponseCode.INVALID_PARAMETER, remark)
     t.ok(answer.remark?.includes(remark), answer.remark ?? '')
   }
@@ -183,7 +166,7 @@ t.test('a deleted topic takes its messages, offsets and figures along', async t 
 t.test('retry topics of pop consumers go with their topic, those of groups stay', async t => {
   const open = await openBroker(t)
   const { broker } = open
-  await create(open, 'orders')
+  await createTopic(open, 'orders')
   for (const group of ['popping', 'other']) {
     broker.offsets.commit(group, 'orders', 0, 1)
     await broker.topics.ensure(`%RETRY%${group}_orders`, 1, 6)
@@ -213,7 +196,7 @@ interface AllTopics {
 
 t.test('all topics are told at once, or page by page until the table changes', async t => {
   const open = await openBroker(t)
-  await create(open, 'orders')
+  await createTopic(open, 'orders')
   const whole = await bodyOf<AllTopics>(open, RequestCode.GET_ALL_TOPIC_CONFIG)
   const names = Object.keys(whole.topicConfigTable)
   t.ok(names.includes('orders') && names.includes('TBW102'))
@@ -233,7 +216,7 @@ t.test('all topics are told at once, or page by page until the table changes', a
     seen.push(...Object.keys(topicConfigTable))
   }
   t.same(seen, names)
-  await create(open, 'bills')
+  await createTopic(open, 'bills')
   t.same(Object.keys((await page(5, version)).topicConfigTable), names.slice(0, 5), 'from the start again')
   t.same((await page(1000, '')).topicConfigTable, {})
 })

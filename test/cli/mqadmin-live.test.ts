@@ -1,19 +1,13 @@
 import t, { type Test } from 'tap'
-import { runMqadmin } from '../../cli/mqadmin/run.ts'
 import { Producer, PullConsumer } from '../../client/index.ts'
 import { NameServer } from '../../namesrv/index.ts'
 import { openBroker, until } from '../support/broker.ts'
+import { mqadmin } from '../support/mqadmin.ts'
 
 // Our mqadmin with our NameServer and broker: what an operator does to a topic and a group from beginning to end.
 
 process.env.TZ = 'UTC'
 process.env.TMPDIR = t.testdir()
-
-interface Result {
-  exitCode: number
-  out: string
-  err: string
-}
 
 /** A cluster of one broker, and mqadmin to look after it: words of a command, separated by blanks. */
 async function openCluster(t: Test) {
@@ -23,15 +17,7 @@ async function openCluster(t: Test) {
   const namesrvAddr = nameServer.address
   const { broker } = await openBroker(t, { namesrvAddr })
 
-  const admin = async (line: string): Promise<Result> => {
-    const [out, err]: string[][] = [[], []]
-    const exitCode = await runMqadmin([...line.split(' '), '-n', namesrvAddr], {
-      stdout: { write: text => out!.push(text) },
-      stderr: { write: text => err!.push(text) },
-      env: {}
-    })
-    return { exitCode, out: out!.join(''), err: err!.join('') }
-  }
+  const admin = (line: string) => mqadmin([...line.split(' '), '-n', namesrvAddr])
   /** The same for a command that has to succeed. */
   const done = async (line: string): Promise<string> => {
     const { exitCode, out, err } = await admin(line)

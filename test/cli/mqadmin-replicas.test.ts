@@ -1,20 +1,12 @@
 import t, { type Test } from 'tap'
-import { runMqadmin } from '../../cli/mqadmin/run.ts'
 import { RemotingServer, RequestCode, RequestDispatcher, response } from '../../net/index.ts'
+import { mqadmin } from '../support/mqadmin.ts'
 import { startBrokerProcess, startNameServerProcess } from '../support/processes.ts'
 import { until } from '../support/until.ts'
 
 // What an operator reads about masters and slaves.
 
-const admin = async (namesrvAddr: string, line: string) => {
-  const [out, err]: string[][] = [[], []]
-  const exitCode = await runMqadmin([...line.split(' '), '-n', namesrvAddr], {
-    stdout: { write: text => out!.push(text) },
-    stderr: { write: text => err!.push(text) },
-    env: {}
-  })
-  return { exitCode, out: out!.join(''), err: err!.join('') }
-}
+const admin = (namesrvAddr: string, line: string) => mqadmin([...line.split(' '), '-n', namesrvAddr])
 
 /** A master and two slaves with ids 1 and 2, all in sync. */
 async function openSet(t: Test) {

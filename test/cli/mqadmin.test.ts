@@ -2,20 +2,10 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import t from 'tap'
-import { runMqadmin } from '../../cli/mqadmin/run.ts'
 import { commands } from '../../cli/mqadmin/table.ts'
 import { RemotingServer, RequestCode, RequestDispatcher, response } from '../../net/index.ts'
+import { mqadmin } from '../support/mqadmin.ts'
 import { mqadminText } from '../support/recordings.ts'
-
-async function run(args: readonly string[], env: Record<string, string> = {}) {
-  const [out, err]: string[][] = [[], []]
-  const exitCode = await runMqadmin(args, {
-    stdout: { write: text => out!.push(text) },
-    stderr: { write: text => err!.push(text) },
-    env
-  })
-  return { exitCode, out: out!.join(''), err: err!.join('') }
-}
 
 /** A port on which nobody listens. */
 async function freeAddress(): Promise<string> {
@@ -35,7 +25,7 @@ const recorded = (name: string): string =>
     .join('\n')
 
 t.test('without a command all commands are listed, in the order of RocketMQ', async t => {
-  const { exitCode, out } = await run([])
+  const { exitCode, out } = await mqadmin([])
   t.equal(exitCode, 0)
   const listed = (text: string) => [...text.matchAll(/^ {3}(\w+)/gm)].map(([, name]) => name)
   const ours = new Set(listed(out))
@@ -43,24 +33,24 @@ t.test('without a command all commands are listed, in the order of RocketMQ', as
   const theirs = [...new Set(listed(recorded('help')))].filter(name => ours.has(name))
   t.same([...ours], theirs)
   t.equal(ours.size, commands.length)
-  t.equal((await run(['help'])).out, out)
+  t.equal((await mqadmin(['help'])).out, out)
 })
 
 t.test('the help of a command has the options of RocketMQ', async t => {
-  const { exitCode, out } = await run(['help', 'updatetopic'])
+  const { exitCode, out } = await mqadmin(['help', 'updatetopic'])
   t.equal(exitCode, 0)
   const names = (text: string) => text.split('\n').map(line => line.replace(/^( -\w,--\w+( <arg>)?) .*/, '$1'))
   const usage = (text: string) => names(text).filter(line => /^( -|usage| {2})/.test(line) && !line.startsWith('     '))
   t.same(usage(out), usage(recorded('help-updateTopic')))
-  t.equal((await run(['updateTopic', '-h'])).out, out, 'also with -h')
+  t.equal((await mqadmin(['updateTopic', '-h'])).out, out, 'also with -h')
 })
 
 t.test('an unknown command and a missing option are told in the words of RocketMQ', async t => {
-  const unknown = await run(['noSuchCommand'])
+  const unknown = await mqadmin(['noSuchCommand'])
   t.equal(unknown.out.trim(), recorded('unknown-command').trim())
   t.equal(unknown.exitCode, 1)
 
-  const missing = await run(['topicRoute', '-n', '127.0.0.1:1'])
+  const missing = await mqadmin(['topicRoute', '-n', '127.0.0.1:1'])
   const [first, second] = recorded('missing-option').split('\n')
   t.equal(missing.err, `${first}\n`)
   t.equal(missing.out.split('\n')[0], second)
@@ -69,18 +59,18 @@ t.test('an unknown command and a missing option are told in the words of RocketM
 
 t.test('a NameServer or broker that is down is named, and nothing else is said', async t => {
   const address = await freeAddress()
-  const namesrv = await run(['clusterList', '-n', address])
+  const namesrv = await mqadmin(['clusterList', '-n', address])
   t.equal(namesrv.err.trim(), recorded('namesrv-down').replaceAll('127.0.0.2:1', address).trim())
   t.equal(namesrv.out, '')
   t.equal(namesrv.exitCode, 1)
-  const broker = await run(['brokerStatus', '-b', address])
+  const broker = await mqadmin(['brokerStatus', '-b', address])
   t.equal(broker.err.trim(), recorded('brokerStatus-down').replaceAll('127.0.0.2:1', address).trim())
   t.equal(broker.exitCode, 1)
 })
 
 t.test('a wrong value is named', async t => {
   const address = await freeAddress()
-  const { err, exitCode } = await run(['updateTopic', '-b', address, '-t', 'T', '-r', 'many'])
+  const { err, exitCode } = await mqadmin(['updateTopic', '-b', address, '-t', 'T', '-r', 'many'])
   t.match(err, 'UpdateTopicSubCommand command failed\nCaused by: For input string: "many"')
   t.equal(exitCode, 1)
 })
@@ -98,8 +88,8 @@ t.test('the NameServers come from -n, else from NAMESRV_ADDR', async t => {
     return `127.0.0.1:${(await server.listen(0, '127.0.0.1')).port}`
   }
   const env = { NAMESRV_ADDR: await serve('environment') }
-  t.equal((await run(['topicList'], env)).out, 'T\n')
-  await run(['topicList', '-n', await serve('option')], env)
+  t.equal((await mqadmin(['topicList'], env)).out, 'T\n')
+  await mqadmin(['topicList', '-n', await serve('option')], env)
   t.same(asked, ['environment', 'option'])
 })
 
@@ -116,7 +106,7 @@ t.test('requests are signed with the keys of tools.yml', async t => {
   const server = new RemotingServer(dispatcher)
   t.teardown(() => server.close())
   const { port } = await server.listen(0, '127.0.0.1')
-  await run(['topicList', '-n', `127.0.0.1:${port}`], { ROCKETMQ_HOME: home })
+  await mqadmin(['topicList', '-n', `127.0.0.1:${port}`], { ROCKETMQ_HOME: home })
   t.match(fields, { AccessKey: 'rocketmq2', Signature: /^[\w+/]+=*$/ })
 })
 
@@ -165,7 +155,7 @@ t.test('resetOffsetByTime of one queue takes the name of a broker as well as its
       '-o',
       '1'
     ]
-    const { out, exitCode } = await run(args)
+    const { out, exitCode } = await mqadmin(args)
     t.equal(exitCode, 0)
     t.match(out, /^start reset consumer offset by specified, group\[G\], .*\nreset consumer offset to 1\n$/)
     t.match(sent, [

@@ -1,8 +1,15 @@
 import { readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { type MessageStore, openStore, type PutMessage, PutStatus, type QueueType } from '../../engine/index.ts'
-import { decodeRecord, encodeBatch, encodeProperties, hostOf, SysFlag } from '../../message/index.ts'
+import {
+  type MessageStore,
+  messageOf,
+  openStore,
+  type PutMessage,
+  PutStatus,
+  type QueueType
+} from '../../engine/index.ts'
+import { decodeRecord, encodeBatch, encodeProperties, SysFlag } from '../../message/index.ts'
 import { temporaryDirectory } from '../support/broker.ts'
 import { goldenStore } from '../support/golden-stores.ts'
 
@@ -56,21 +63,7 @@ async function readGolden(t: Test, store: MessageStore): Promise<void> {
 }
 
 const message = (topic: string, body: Uint8Array, changes: Partial<PutMessage> = {}): PutMessage => ({
-  topic,
-  queueId: 0,
-  flag: 0,
-  sysFlag: 0,
-  bornTimestamp: 1_700_000_000_000,
-  bornHost: hostOf('127.0.0.1', 1),
-  reconsumeTimes: 0,
-  preparedTransactionOffset: 0,
-  body,
-  bodyStart: 0,
-  bodyEnd: body.length,
-  properties: new Uint8Array(0),
-  propertiesStart: 0,
-  propertiesEnd: 0,
-  waitStored: true,
+  ...messageOf({ topic, body, bornTimestamp: 1_700_000_000_000 }),
   ...changes
 })
 

@@ -1,8 +1,8 @@
 import { cpSync, existsSync, readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { type MessageStore, openStore, PutStatus } from '../../engine/index.ts'
-import { decodeRecord, encodeProperties, hostOf } from '../../message/index.ts'
+import { type MessageStore, messageOf, openStore, PutStatus } from '../../engine/index.ts'
+import { decodeRecord } from '../../message/index.ts'
 import { temporaryDirectory } from '../support/broker.ts'
 import { ManualClock } from '../support/manual-clock.ts'
 
@@ -24,27 +24,11 @@ async function open(t: Test, dir: string): Promise<MessageStore> {
 }
 
 async function put(store: MessageStore, key: string | null, value: string): Promise<number> {
-  const properties = Buffer.from(
-    encodeProperties({ UNIQ_KEY: `U${value}`, TAGS: 'T', ...(key === null ? {} : { KEYS: key }) })
-  )
-  const body = Buffer.from(value)
-  const { status, queueOffset } = await store.putMessage({
-    topic: TOPIC,
-    queueId: 0,
-    flag: 0,
-    sysFlag: 0,
-    bornTimestamp: 1_700_000_000_000,
-    bornHost: hostOf('127.0.0.1', 1),
-    reconsumeTimes: 0,
-    preparedTransactionOffset: 0,
-    body,
-    bodyStart: 0,
-    bodyEnd: body.length,
-    properties,
-    propertiesStart: 0,
-    propertiesEnd: properties.length,
-    waitStored: true
-  })
+  const properties = { UNIQ_KEY: `U${value}` }
+  const keys = key === null ? [] : [key]
+  const bornTimestamp = 1_700_000_000_000
+  const message = messageOf({ topic: TOPIC, body: value, properties, keys, tag: 'T', bornTimestamp })
+  const { status, queueOffset } = await store.putMessage(message)
   if (status !== PutStatus.OK) throw new Error(`not stored: ${status}`)
   return queueOffset
 }

@@ -1,7 +1,7 @@
 import { closeSync, openSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { type MessageStore, openStore, type PutMessage, PutStatus } from '../../engine/index.ts'
+import { type MessageStore, messageOf, openStore, type PutMessage, PutStatus } from '../../engine/index.ts'
 import {
   decodeRecord,
   encodeBatch,
@@ -18,23 +18,8 @@ const TAIL = /__CRC32#.\d{10}.$/s
 
 const message = (properties: string, body: Uint8Array = Buffer.from('Hello')): PutMessage => {
   const bytes = Buffer.from(properties)
-  return {
-    topic: 'TopicTest',
-    queueId: 0,
-    flag: 0,
-    sysFlag: 0,
-    bornTimestamp: 1_700_000_000_000,
-    bornHost: hostOf('127.0.0.1', 1),
-    reconsumeTimes: 0,
-    preparedTransactionOffset: 0,
-    body,
-    bodyStart: 0,
-    bodyEnd: body.length,
-    properties: bytes,
-    propertiesStart: 0,
-    propertiesEnd: bytes.length,
-    waitStored: true
-  }
+  const plain = messageOf({ topic: 'TopicTest', body, bornTimestamp: 1_700_000_000_000 })
+  return { ...plain, properties: bytes, propertiesEnd: bytes.length }
 }
 
 async function open(t: Test, dir: string, enabledAppendPropCrc: boolean): Promise<MessageStore> {

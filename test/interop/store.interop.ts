@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { crc32 } from 'node:zlib'
 import t, { type Test } from 'tap'
-import { type MessageStore, openStore, type PutMessage, PutStatus } from '../../engine/index.ts'
+import { type MessageStore, messageOf, openStore, type PutMessage, PutStatus } from '../../engine/index.ts'
 import { decodeRecord, encodeBatch, encodeProperties, hostOf, SysFlag, tagsCodeOf } from '../../message/index.ts'
 import { inRepo } from '../support/repo.ts'
 import { cached } from './cache.ts'
@@ -211,21 +211,18 @@ async function put(
       ...(kind === 'lmq' ? { INNER_MULTI_DISPATCH: n % 2 === 0 ? '%LMQ%a,%LMQ%b' : '%LMQ%a' } : {})
     })
   const message = (body: Uint8Array, properties: Uint8Array, sysFlag = 0): PutMessage => ({
-    topic,
-    queueId,
-    flag: first,
+    ...messageOf({
+      topic,
+      queueId,
+      body,
+      flag: first,
+      bornTimestamp: 1_700_000_000_000 + first,
+      bornHost: kind === 'ipv6' ? V6 : V4
+    }),
     sysFlag,
-    bornTimestamp: 1_700_000_000_000 + first,
-    bornHost: kind === 'ipv6' ? V6 : V4,
     reconsumeTimes: 1,
-    preparedTransactionOffset: 0,
-    body,
-    bodyStart: 0,
-    bodyEnd: body.length,
     properties,
-    propertiesStart: 0,
-    propertiesEnd: properties.length,
-    waitStored: true
+    propertiesEnd: properties.length
   })
   const none = new Uint8Array(0)
   if (kind === 'batch' || kind === 'inner') {

@@ -3,7 +3,14 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Test } from 'tap'
 import { Broker, type BrokerOptions, type BrokerSeams } from '../../broker/index.ts'
-import { type ExtFields, RemotingClient, type RemotingCommand, request } from '../../net/index.ts'
+import {
+  CreateTopicHeader,
+  type ExtFields,
+  RemotingClient,
+  type RemotingCommand,
+  RequestCode,
+  request
+} from '../../net/index.ts'
 
 /** A folder of the test's own, gone when it ends. */
 export function temporaryDirectory(t: Test): string {
@@ -60,5 +67,24 @@ export async function openBroker(
     ask: (code, extFields = null, body = null) => client.invoke(broker.address, request(code, extFields, body), 20_000)
   }
 }
+
+/** Asks for a topic of four queues, but for what is given. */
+export const createTopic = (
+  { ask }: Pick<OpenBroker, 'ask'>,
+  topic: string,
+  fields: Partial<Parameters<typeof CreateTopicHeader.encode>[0]> = {}
+): Promise<RemotingCommand> =>
+  ask(
+    RequestCode.UPDATE_AND_CREATE_TOPIC,
+    CreateTopicHeader.encode({
+      topic,
+      defaultTopic: 'TBW102',
+      readQueueNums: 4,
+      writeQueueNums: 4,
+      perm: 6,
+      topicFilterType: 'SINGLE_TAG',
+      ...fields
+    })
+  )
 
 export { until } from './until.ts'
