@@ -658,6 +658,10 @@ export function readBrokerConfig(path?: string): { options: ReadBrokerOptions; w
         value: brokerId,
         allowed: 'a whole number above 0, another one for each broker of the name, as etcdEndpoints is set'
       })
+    if (options.haListenPort)
+      warnings.push(
+        `${path}: haListenPort has no effect, as etcdEndpoints is set: slaves of RocketMQ cannot be elected`
+      )
     return { options, warnings }
   }
   if (brokerRole === 'SLAVE' && brokerId === 0)

@@ -195,6 +195,7 @@ t.test('with etcd, a broker needs an id of its own and the role that it has once
   const { options, warnings } = read('brokerId=2', 'brokerRole=SYNC_MASTER')
   t.match(options, { etcdEndpoints: 'http://127.0.0.1:2379', brokerId: 2, brokerRole: 'SYNC_MASTER' })
   t.same(warnings, [])
+  t.match(read('brokerId=2', 'haListenPort=10912').warnings, [/haListenPort has no effect, as etcdEndpoints is set/])
   t.throws(() => read(), { message: /brokerId/ })
   t.throws(() => read('brokerId=2', 'brokerRole=SLAVE'), { message: /brokerRole/ })
 })
