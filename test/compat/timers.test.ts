@@ -56,7 +56,7 @@ t.test("the same messages give RocketMQ's timer log and wheel, byte for byte", a
   const dir = temporaryDirectory(t)
   const clock = new ManualClock(1795425921_000)
   const store = await openStore(dir, options, { clock })
-  const parts = { store, files: realFiles, clock, log: silentLog, delivers: () => false }
+  const parts = { store, files: realFiles, clock, log: silentLog, delivers: () => true }
   const timer = new TimerStore(parts)
   await timer.open()
   store.onArrival = topic => topic === TIMER_TOPIC && timer.arrived()
@@ -131,7 +131,11 @@ for (const [what, copy] of Object.entries({
     ] as const) {
       const before = await keys()
       clock.advance(untilMs - clock.now())
-      await until(`${expected} delivered`, async () => (await keys()).length >= before.length + expected.length)
+      await until(`${expected} delivered`, async () => {
+        // What was found to be due just now comes at once.
+        clock.advance(0)
+        return (await keys()).length >= before.length + expected.length
+      })
       for (let i = 0; i < 20; i++) await new Promise(resolve => setImmediate(resolve))
       await taken()
       t.same(await keys(), [...before, ...expected].sort())

@@ -5,7 +5,7 @@ import { settle } from '../support/store-model.ts'
 import { TimerModel } from '../support/timer-model.ts'
 
 const LONG = process.env.SKYLARK_TEST_PROFILE === 'long'
-const SEEDS = LONG ? 250 : 5
+const SEEDS = LONG ? 250 : 4
 t.setTimeout(300_000)
 
 /** Messages come and become due; whether all that is delivered is saved at the end is up to the caller. */

@@ -178,10 +178,9 @@ export class TimerModel {
     for (let i = 0; i < seconds; i++) {
       await this.takeUp()
       this.clock.advance(SECOND_MS)
-      await this.takeUp()
       await this.deliver()
-      await settle()
     }
+    await this.takeUp()
   }
 
   /** Lets what came be taken up, if the disk lets it. */
