@@ -65,6 +65,8 @@ export async function serve(servers: readonly Server[], log: Log, closeTimeoutMs
 
 /** Runs a program's main; what it throws is told in one sentence, and the exit code is 1. */
 export async function run(main: () => Promise<void>): Promise<void> {
+  // A reader that has seen enough, as `| head` does, is no failure, and no reason for a server to end.
+  process.stdout.on('error', () => {})
   try {
     await main()
   } catch (error) {

@@ -136,3 +136,10 @@ t.test('`skylark broker` is the same', async t => {
   t.match(help.stdout, /^usage: mqbroker \[-c <arg>\] \[-h\] \[-m\] \[-n <arg>\] \[-p\]\n/)
   t.equal((await runCli(t, 'skylark', ['broker', '-h'])).stdout, help.stdout)
 })
+
+t.test('a reader of the settings that has seen enough is no failure', async t => {
+  const { child, ended, ...texts } = startCli(t, 'mqbroker', ['-p'])
+  child.stdout!.destroy()
+  t.equal(await ended, 0)
+  t.equal(texts.stderr, '')
+})
