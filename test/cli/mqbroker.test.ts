@@ -138,8 +138,8 @@ t.test('`skylark broker` is the same', async t => {
 })
 
 t.test('a reader of the settings that has seen enough is no failure', async t => {
-  const { child, ended, ...texts } = startCli(t, 'mqbroker', ['-p'])
-  child.stdout!.destroy()
-  t.equal(await ended, 0)
-  t.equal(texts.stderr, '')
+  const running = startCli(t, 'mqbroker', ['-p'])
+  running.child.stdout!.destroy()
+  t.equal(await running.ended, 0)
+  t.equal(running.stderr, '')
 })
