@@ -18,6 +18,9 @@ assert.equal(BATCH_UNIT.bytes, 46) // BatchConsumeQueue#CQ_STORE_UNIT_SIZE
 const { at } = BATCH_UNIT
 const NOT_COMPACTED = -1
 
+/** Queue offset behind the messages of a unit. */
+const endAt = (view: DataView, pos: number): number => readI64(view, pos + at.base) + view.getInt16(pos + at.count)
+
 /** The index of a queue whose records may hold several messages each: unit n says which, and where they lie. BatchConsumeQueue */
 export class BatchConsumeQueue extends QueueIndex {
   minOffset = 0
@@ -51,19 +54,42 @@ export class BatchConsumeQueue extends QueueIndex {
 
   private endOf(unit: number): number {
     const pos = this.units.locate(unit)
-    if (pos < 0) return -1
-    const { view } = this.units
-    return readI64(view, pos + at.base) + view.getInt16(pos + at.count)
+    return pos < 0 ? -1 : endAt(this.units.view, pos)
+  }
+
+  private has(queueOffset: number): boolean {
+    return queueOffset >= this.minOffset && queueOffset < this.maxOffset
+  }
+
+  /** The unit that was looked for last when it holds a message, or the next one; -1 when neither does. */
+  private nearUnit(queueOffset: number): number {
+    if (this.found < 0 || queueOffset < this.foundBase || queueOffset > this.foundEnd) return -1
+    return queueOffset === this.foundEnd ? this.found + 1 : this.found
   }
 
   /** The unit that holds a message, or the next one where messages were lost; -1 behind the last. */
   protected unitOf(queueOffset: number): number {
-    if (!(queueOffset >= this.minOffset && queueOffset < this.maxOffset)) return -1
-    if (this.found >= 0) {
-      if (queueOffset >= this.foundBase && queueOffset < this.foundEnd) return this.found
-      if (queueOffset === this.foundEnd) return this.remember(this.found + 1)
-    }
-    return this.remember(this.firstUnit(this.minUnit, unit => this.endOf(unit) > queueOffset))
+    if (!this.has(queueOffset)) return -1
+    const near = this.nearUnit(queueOffset)
+    if (near === this.found && near >= 0) return near
+    return this.remember(near >= 0 ? near : this.firstUnit(this.minUnit, unit => this.endOf(unit) > queueOffset))
+  }
+
+  protected async findUnit(queueOffset: number): Promise<number> {
+    if (!this.has(queueOffset)) return -1
+    const near = this.nearUnit(queueOffset)
+    if (near >= 0) return near
+    return this.units.search(this.minUnit, this.units.end, (view, pos) => endAt(view, pos) > queueOffset)
+  }
+
+  readyUntil(queueOffset: number, hotFrom: number): number {
+    const unit = this.nearUnit(queueOffset)
+    const end = unit < 0 ? unit : this.readyUnits(unit, hotFrom)
+    return end > unit ? this.endOf(end - 1) : queueOffset
+  }
+
+  override async load(queueOffset: number): Promise<number> {
+    return this.remember(await super.load(queueOffset))
   }
 
   private remember(unit: number): number {
@@ -84,7 +110,7 @@ export class BatchConsumeQueue extends QueueIndex {
   ): void {
     const isEmpty = this.minOffset === this.maxOffset
     this.write(this.units.add(), queueOffset, physicalOffset, sizeBytes, tagsCode, storeTimestamp, count)
-    this.units.end++
+    this.added(physicalOffset)
     this.maxOffset = queueOffset + count
     if (isEmpty) this.setMin(this.units.end - 1)
     if (this.nextOffset < this.maxOffset) this.nextOffset = this.maxOffset
@@ -139,13 +165,15 @@ export class BatchConsumeQueue extends QueueIndex {
    * LOWER: the first message of the first record stored at or after a time, or of the last record; UPPER: that of the last
    * record at or before it. BatchConsumeQueue#getOffsetInQueueByTime
    */
-  offsetByTime(timestampMs: number, boundary: 'LOWER' | 'UPPER'): number {
+  async offsetByTime(timestampMs: number, boundary: 'LOWER' | 'UPPER'): Promise<number> {
+    const { minUnit, units } = this
     if (this.minOffset === this.maxOffset) return this.minOffset
-    const later = this.firstUnit(this.minUnit, unit => {
-      const time = this.i64(unit, at.storeTimestamp)
+    const later = await units.search(minUnit, units.end, (view, pos) => {
+      const time = readI64(view, pos + at.storeTimestamp)
       return boundary === 'LOWER' ? time >= timestampMs : time > timestampMs
     })
-    const unit = boundary === 'LOWER' ? Math.min(later, this.units.end - 1) : Math.max(later - 1, this.minUnit)
-    return this.i64(unit, at.base)
+    const unit = boundary === 'LOWER' ? Math.min(later, units.end - 1) : Math.max(later - 1, minUnit)
+    const block = await units.fetch(unit)
+    return block === null ? this.minOffset : readI64(block.view, (unit - block.start) * BATCH_UNIT.bytes + at.base)
   }
 }

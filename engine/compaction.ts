@@ -466,6 +466,7 @@ export class Compaction {
     let offset = Math.max(queue.maxOffset, index.minOffset)
     if (offset >= end) return
     for (; offset < end && this.topics.has(topic); offset = index.nextAt(offset)) {
+      if (index.readyUntil(offset, Number.POSITIVE_INFINITY) <= offset) await index.load(offset)
       if (!index.isReal(offset)) continue
       const physicalOffset = index.physicalAt(offset)
       const record = await this.parts.readRecord(physicalOffset, index.sizeAt(offset))

@@ -56,7 +56,7 @@ export class ConsumeQueueStore {
         log.warn({ path: join(dir, topic, String(queueId)) }, 'ignored: the queues of this topic are of another kind')
     const queues = [...this.all()]
     const checkBytes = Math.max(MIN_CHECKED_BYTES_OF_QUEUE, CHECKED_BYTES / Math.max(1, queues.length))
-    for (const queue of queues) queue.load(checkBytes)
+    for (const queue of queues) queue.open(checkBytes)
     for (const [topic, queueId] of this.directoriesIn(extensionDir)) {
       const path = join(extensionDir, topic, String(queueId))
       const segments = new MappedFileQueue(files, openFiles, path, extensionFileSizeBytes)

@@ -39,6 +39,14 @@ export class ConsumeQueue extends QueueIndex {
     return queueOffset
   }
 
+  protected async findUnit(queueOffset: number): Promise<number> {
+    return queueOffset
+  }
+
+  readyUntil(queueOffset: number, hotFrom: number): number {
+    return this.readyUnits(queueOffset, hotFrom)
+  }
+
   protected endOfSound(): number {
     return 0
   }
@@ -55,7 +63,7 @@ export class ConsumeQueue extends QueueIndex {
 
   private add(physicalOffset: number, sizeBytes: number, tagsCode: number): void {
     this.writeHead(this.units.add(), physicalOffset, sizeBytes, tagsCode)
-    this.units.end++
+    this.added(physicalOffset)
   }
 
   protected write(

@@ -129,7 +129,6 @@ export class IndexFile {
   /** Reads what `put` will need. Throws what the disk says; `put` does not. */
   prepare(): void {
     if (this.slots === null) void this.slotTable
-    this.entries.prepare()
   }
 
   /** Adds an entry; the file must not be full. IndexFile#putKey */

@@ -16,6 +16,14 @@ export const BLANK_SIZE = 0x7fff_ffff
 /** Whether a unit of this size stands for a message. */
 export const isSizeOfMessage = (sizeBytes: number): boolean => sizeBytes > 0 && sizeBytes !== BLANK_SIZE
 
+/** So many units are read at once when they must be read from the disk. */
+export const UNITS_AT_ONCE = 800
+/** Two marks of each queue, so far apart in the log at least, tell which of its units were written not long ago. */
+const MARK_BYTES = 128 * 1024 * 1024
+/** A unit, and where its record lies. */
+type Mark = { readonly unit: number; readonly physicalOffset: number }
+const NO_MARK: Mark = { unit: Number.POSITIVE_INFINITY, physicalOffset: Number.NEGATIVE_INFINITY }
+
 /**
  * Says of one queue of one topic where each message lies in the CommitLog, in RocketMQ's form of the files: units in the
  * order of their messages. Units have numbers, messages have queue offsets. ConsumeQueueInterface
@@ -36,6 +44,8 @@ export abstract class QueueIndex {
 
   /** Number of the first unit whose message still exists. */
   protected minUnit = 0
+  private mark = NO_MARK
+  private olderMark = NO_MARK
   protected readonly units: UnitFile
   protected readonly segments: MappedFileQueue
   private readonly unitBytes: number
@@ -71,6 +81,8 @@ export abstract class QueueIndex {
 
   /** Number of the unit of a message; there is none such when the queue does not have it. */
   protected abstract unitOf(queueOffset: number): number
+  /** As `unitOf`, in the thread pool. */
+  protected abstract findUnit(queueOffset: number): Promise<number>
   /** Queue offset behind the messages of a unit that stands at `pos`; -1 when they cannot follow those before `offset`. */
   protected abstract endOfSound(view: DataView, pos: number, offset: number): number
   /** Writes a unit into the view of `units`. */
@@ -93,6 +105,11 @@ export abstract class QueueIndex {
     storeTimestamp: number,
     count: number
   ): void
+  /**
+   * Queue offset behind the messages from one on whose units can be read without waiting for the disk; its own when they
+   * cannot. Records from `hotFrom` on were written so recently that their units are in memory.
+   */
+  abstract readyUntil(queueOffset: number, hotFrom: number): number
   /** Whether the unit of a message says just this. */
   abstract holds(queueOffset: number, physicalOffset: number, sizeBytes: number, tagsCode: number): boolean
   /** Hash of the record's tag; null when it is not known. */
@@ -120,6 +137,39 @@ export abstract class QueueIndex {
   protected sizeOf(unit: number): number {
     const pos = this.units.locate(unit)
     return pos < 0 ? 0 : this.units.view.getInt32(pos + at.sizeBytes)
+  }
+
+  /** Reads units from that of a message on in the thread pool: then `readyUntil` is behind it. Returns its number. */
+  async load(queueOffset: number): Promise<number> {
+    const unit = await this.findUnit(queueOffset)
+    await this.units.load(unit, unit + UNITS_AT_ONCE)
+    return unit
+  }
+
+  /** As `physicalAt`, in the thread pool; -1 also when the unit stands for no message. */
+  async findMessage(queueOffset: number): Promise<number> {
+    const unit = await this.findUnit(queueOffset)
+    const block = unit >= 0 && unit < this.units.end ? await this.units.fetch(unit) : null
+    if (block === null) return -1
+    const pos = (unit - block.start) * this.unitBytes
+    return isSizeOfMessage(block.view.getInt32(pos + at.sizeBytes)) ? readI64(block.view, pos + at.physicalOffset) : -1
+  }
+
+  /** Number behind the units from one on that can be read without waiting for the disk. */
+  protected readyUnits(unit: number, hotFrom: number): number {
+    const { mark, olderMark } = this
+    const isHot =
+      (unit >= mark.unit && mark.physicalOffset >= hotFrom) ||
+      (unit >= olderMark.unit && olderMark.physicalOffset >= hotFrom)
+    return isHot ? this.units.end : this.units.memoryEnd(unit)
+  }
+
+  /** Counts the unit for which `units.add` made room. */
+  protected added(physicalOffset: number): void {
+    const unit = this.units.end++
+    if (physicalOffset - this.mark.physicalOffset < MARK_BYTES) return
+    this.olderMark = this.mark
+    this.mark = { unit, physicalOffset }
   }
 
   /** Whether a unit stands for a message. */
@@ -156,7 +206,7 @@ export abstract class QueueIndex {
    * Finds the files and their last unit. Of the newest `checkBytes` every unit is looked at; the queue ends in front of one
    * that cannot be true. ConsumeQueue#recover
    */
-  load(checkBytes: number): void {
+  open(checkBytes: number): void {
     const { segments, units, unitBytes } = this
     this.isWhole = segments.loadDerived(this.log)
     const { first, last } = segments
@@ -240,13 +290,18 @@ export abstract class QueueIndex {
   }
 
   /** Moves the first offset to the first message that the CommitLog still has. ConsumeQueue#correctMinOffset */
-  correctMinOffset(minPhysicalOffset: number): void {
-    const remains = (unit: number) => {
-      const physicalOffset = this.i64(unit, at.physicalOffset)
-      return physicalOffset >= minPhysicalOffset && (physicalOffset > 0 || isSizeOfMessage(this.sizeOf(unit)))
+  async correctMinOffset(minPhysicalOffset: number): Promise<void> {
+    const { minUnit, units } = this
+    const remains = (view: DataView, pos: number) => {
+      const physicalOffset = readI64(view, pos + at.physicalOffset)
+      const isMessage = isSizeOfMessage(view.getInt32(pos + at.sizeBytes))
+      return physicalOffset >= minPhysicalOffset && (physicalOffset > 0 || isMessage)
     }
-    if (this.minUnit === this.units.end || remains(this.minUnit)) return
-    this.setMin(this.firstUnit(this.minUnit, remains))
+    const isFirst = (await units.search(minUnit, Math.min(minUnit + 1, units.end), remains)) === minUnit
+    const first = isFirst ? minUnit : await units.search(minUnit + 1, units.end, remains)
+    if (first === minUnit) return
+    await units.load(first, first + 1)
+    this.setMin(first)
   }
 
   /** Puts a unit right that is there already. */

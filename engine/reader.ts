@@ -14,7 +14,7 @@ import { CQ_UNIT } from './consume-queue.ts'
 import type { ConsumeQueueStore } from './consume-queue-store.ts'
 import type { DamageReport } from './damage.ts'
 import type { StoreOptions } from './options.ts'
-import { isSizeOfMessage, type QueueIndex } from './queue-index.ts'
+import { isSizeOfMessage, type QueueIndex, UNITS_AT_ONCE } from './queue-index.ts'
 
 /** How a read ended. GetMessageStatus */
 export type GetStatus =
@@ -96,7 +96,11 @@ export class Reader {
 
   /** Whether a record was written so recently that it is in memory: reading it through the map cannot wait for the disk. */
   private isHot(physicalOffset: number): boolean {
-    return physicalOffset >= this.openedAt && physicalOffset >= this.commitLog.maxOffset - this.options.hotBytes
+    return physicalOffset >= this.hotFrom
+  }
+
+  private get hotFrom(): number {
+    return Math.max(this.openedAt, this.commitLog.maxOffset - this.options.hotBytes)
   }
 
   /** Whether a record counts as recent: reads of such ones may be larger. DefaultMessageStore#estimateInMemByCommitOffset */
@@ -118,16 +122,23 @@ export class Reader {
     if (offset < queue.minOffset) return this.missed(queue, 'OFFSET_TOO_SMALL', queue.minOffset)
     if (offset === queue.maxOffset) return this.missed(queue, 'OFFSET_OVERFLOW_ONE', offset)
     if (!(offset < queue.maxOffset)) return this.missed(queue, 'OFFSET_OVERFLOW_BADLY', queue.maxOffset)
-    return this.collect(queue, offset, maxCount, filter)
+    const ready = queue.readyUntil(offset, this.hotFrom)
+    if (ready >= Math.min(queue.maxOffset, offset + Math.min(maxCount, UNITS_AT_ONCE)))
+      return this.collect(queue, offset, ready, maxCount, filter)
+    return queue
+      .load(offset)
+      .then(() => this.collect(queue, offset, queue.readyUntil(offset, this.hotFrom), maxCount, filter))
   }
 
+  /** Messages whose units lie in front of `ready`; one at least is looked for. */
   private collect(
     queue: QueueIndex,
     offset: number,
+    ready: number,
     maxCount: number,
     filter: MessageFilter | null
   ): GetResult | Promise<GetResult> {
-    const end = Math.min(queue.maxOffset, offset + Math.max(this.filteredUnits, maxCount))
+    const end = Math.min(Math.max(ready, offset + 1), queue.maxOffset, offset + Math.max(this.filteredUnits, maxCount))
     const first = queue.physicalAt(offset)
     const o = this.options
     const recent = this.isInMemory(first)
@@ -296,8 +307,9 @@ export class Reader {
 
   /** Store time of a message, ms; -1 when it is gone. */
   async storeTime(queue: QueueIndex, queueOffset: number): Promise<number> {
-    if (queueOffset < queue.minOffset || queueOffset >= queue.maxOffset || !queue.isReal(queueOffset)) return -1
-    return this.storeTimeAt(queue.physicalAt(queueOffset))
+    if (queueOffset < queue.minOffset || queueOffset >= queue.maxOffset) return -1
+    const physicalOffset = await queue.findMessage(queueOffset)
+    return physicalOffset < 0 ? -1 : this.storeTimeAt(physicalOffset)
   }
 
   /** LOWER: the first offset stored at or after a time; UPPER: the last at or before it. ConsumeQueue#binarySearchInQueueByTime */

@@ -371,7 +371,7 @@ export class Recovery implements ScanListener {
     commitLog.flushedOffset = durable
     for (const queue of queues.all()) {
       if (queue.physicalEnd > end) queue.truncate(end)
-      queue.correctMinOffset(this.minOffset)
+      await queue.correctMinOffset(this.minOffset)
     }
     this.keepPlaces()
     if (index !== null && index.endPhysicalOffset >= end) index.repair(end, false, () => commitLog.lastStoreTimestamp)

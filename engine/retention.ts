@@ -134,10 +134,10 @@ export class Retention {
   }
 }
 
-async function inTurns<T>(items: Iterable<T>, work: (item: T) => void): Promise<void> {
+async function inTurns<T>(items: Iterable<T>, work: (item: T) => void | Promise<void>): Promise<void> {
   let count = 0
   for (const item of [...items]) {
-    work(item)
+    await work(item)
     if (++count % QUEUES_IN_TURN === 0) await new Promise(resolve => setImmediate(resolve))
   }
 }

@@ -15,6 +15,11 @@ export interface Block {
   readonly view: DataView
 }
 
+function newBlock(start: number, end: number, unitBytes: number): Block {
+  const bytes = Buffer.alloc((end - start) * unitBytes)
+  return { start, end, bytes, view: new DataView(bytes.buffer, bytes.byteOffset, bytes.length) }
+}
+
 /** Which file holds a unit, and where. */
 export interface UnitPlaces {
   readonly unitBytes: number
@@ -74,19 +79,14 @@ export class UnitFile {
     return inFiles
   }
 
-  /** Reads what `add` will need. Throws what the disk says; `add` does not. */
-  prepare(): void {
-    if (this.blocks.length === 0) this.blocks.push(this.read(this.end))
-  }
-
-  /** Makes room for unit `end`; returns its position in `view`. The caller then counts it. */
+  /** Makes room for unit `end`; returns its position in `view`. The caller then counts it. Reads nothing. */
   add(): number {
     let last = this.blocks.at(-1)
     if (last === undefined || this.end >= last.end) {
       if (last !== undefined) this.writes.try(() => this.writeOut())
       // What was cached may be older than what was written; and who follows closely reads the block before.
       this.cached = last ?? null
-      last = this.read(this.end)
+      last = newBlock(this.end, this.blockEnd(this.end), this.places.unitBytes)
       this.blocks.push(last)
     }
     this.active = true
@@ -97,7 +97,7 @@ export class UnitFile {
   /** Position of a unit in `view`, which it sets; -1 when there is no such unit. */
   locate(unit: number): number {
     if (!(unit >= 0 && unit < this.end)) return -1
-    const block = this.inMemory(unit) ?? this.load(unit)
+    const block = this.inMemory(unit) ?? this.read(unit)
     if (block === null) return -1
     this.view = block.view
     return (unit - block.start) * this.places.unitBytes
@@ -109,7 +109,7 @@ export class UnitFile {
     const { unitBytes, fileUnits } = places
     const buffer = Buffer.alloc(Math.min(Math.floor(PIECE_BYTES / unitBytes), Math.max(0, this.end - from)) * unitBytes)
     const view = new DataView(buffer.buffer, buffer.byteOffset, buffer.length)
-    const firstInMemory = this.blocks[0]?.start ?? this.end
+    const { firstInMemory } = this
     let start = from
     while (start < Math.min(firstInMemory, this.end)) {
       const fileEnd = places.fileStart(start) + fileUnits
@@ -123,6 +123,37 @@ export class UnitFile {
       if (block.end > start) yield { start: block.start, end: Math.min(block.end, this.end), view: block.view }
   }
 
+  /** Number behind the units from one on that `locate` finds without a read; the unit itself when it does not. */
+  memoryEnd(unit: number): number {
+    if (unit >= this.firstInMemory) return this.end
+    const { cached } = this
+    return cached !== null && unit >= cached.start && unit < cached.end ? cached.end : unit
+  }
+
+  /** Reads units in the thread pool, up to one of them or the end of their file, so that `locate` finds them. */
+  async load(from: number, to: number): Promise<void> {
+    const { places } = this
+    const file = places.find(from)
+    const end = Math.min(to, places.fileStart(from) + places.fileUnits, this.firstInMemory)
+    if (file === undefined || this.memoryEnd(from) >= end) return
+    const block = newBlock(from, end, places.unitBytes)
+    await file.readAsync(block.bytes, places.position(from))
+    this.cached = block
+  }
+
+  /** The first unit of [low, high) for which something holds that holds for all behind it, else `high`; read in the thread pool. */
+  async search(low: number, high: number, holds: (view: DataView, pos: number) => boolean): Promise<number> {
+    let first = low
+    let end = high
+    while (first < end) {
+      const middle = Math.floor((first + end) / 2)
+      const block = await this.fetch(middle)
+      if (block !== null && holds(block.view, (middle - block.start) * this.places.unitBytes)) end = middle
+      else first = middle + 1
+    }
+    return first
+  }
+
   /** The block of a unit, read in the thread pool if need be; null when it is gone. */
   async fetch(unit: number): Promise<Block | null> {
     const there = this.inMemory(unit)
@@ -134,34 +165,36 @@ export class UnitFile {
     return block
   }
 
+  /** Units from this one on are in `blocks`, those before it in files. */
+  private get firstInMemory(): number {
+    return this.blocks[0]?.start ?? this.end
+  }
+
   private inMemory(unit: number): Block | null {
     const { blocks, cached } = this
     if (blocks.length > 0 && unit >= blocks[0]!.start) return blocks.findLast(block => unit >= block.start)!
     return cached !== null && unit >= cached.start && unit < cached.end ? cached : null
   }
 
-  private load(unit: number): Block | null {
-    if (this.places.find(unit) === undefined) return null
-    this.cached = this.read(unit)
-    return this.cached
-  }
-
-  /** The block of a unit, with what its file has of it. */
-  private read(unit: number): Block {
+  private read(unit: number): Block | null {
+    const file = this.places.find(unit)
+    if (file === undefined) return null
     const block = this.emptyBlock(unit)
-    if (block.start < this.writtenUntil)
-      this.places.find(block.start)?.read(block.bytes, this.places.position(block.start))
+    file.read(block.bytes, this.places.position(block.start))
+    this.cached = block
     return block
   }
 
-  /** Blocks end with their file. */
   private emptyBlock(unit: number): Block {
-    const { fileUnits, unitBytes } = this.places
+    const start = unit - ((unit - this.places.fileStart(unit)) % BLOCK_UNITS)
+    return newBlock(start, Math.min(this.blockEnd(unit), this.firstInMemory), this.places.unitBytes)
+  }
+
+  /** Blocks end with their file. */
+  private blockEnd(unit: number): number {
     const fileStart = this.places.fileStart(unit)
-    const start = unit - ((unit - fileStart) % BLOCK_UNITS)
-    const end = Math.min(start + BLOCK_UNITS, fileStart + fileUnits)
-    const bytes = Buffer.alloc((end - start) * unitBytes)
-    return { start, end, bytes, view: new DataView(bytes.buffer, bytes.byteOffset, bytes.length) }
+    const inFile = unit - fileStart
+    return fileStart + Math.min(inFile - (inFile % BLOCK_UNITS) + BLOCK_UNITS, this.places.fileUnits)
   }
 
   /** Writes the units that are only in memory. Throws what the disk says; they then stay there. */
