@@ -280,9 +280,12 @@ export class MessageStore {
     this.commitLog.appendRaw(physicalOffset, bytes)
   }
 
-  /** Bytes of the log from an offset on, up to the end of its file; none at the log's end. */
-  readRaw(physicalOffset: number, maxBytes: number): Promise<Uint8Array> {
-    return this.commitLog.readRaw(physicalOffset, maxBytes)
+  /**
+   * Bytes of the log from an offset on, up to the end of its file; none at the log's end. A promise only when the disk must
+   * be asked; recent ones are the log's own, which change when it is cut off in front of them.
+   */
+  readRaw(physicalOffset: number, maxBytes: number): Uint8Array | Promise<Uint8Array> {
+    return this.reader.recentBytes(physicalOffset, maxBytes) ?? this.commitLog.readRaw(physicalOffset, maxBytes)
   }
 
   /** The last whole record that ends at or before an offset. */

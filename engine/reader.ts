@@ -103,6 +103,17 @@ export class Reader {
     return Math.max(this.openedAt, this.commitLog.maxOffset - this.options.hotBytes)
   }
 
+  /** Bytes of the log in its map, up to the end of their file; null when they may have to be read from the disk. */
+  recentBytes(physicalOffset: number, maxBytes: number): Uint8Array | null {
+    const { segments, maxOffset } = this.commitLog
+    const segment = this.isHot(physicalOffset) ? segments.at(physicalOffset) : undefined
+    const map = segment?.map
+    if (segment === undefined || !map) return null
+    const { startOffset, endOffset } = segment
+    const end = Math.min(physicalOffset + maxBytes, endOffset, maxOffset)
+    return map.bytes.subarray(physicalOffset - startOffset, Math.max(physicalOffset, end) - startOffset)
+  }
+
   /** Whether a record counts as recent: reads of such ones may be larger. DefaultMessageStore#estimateInMemByCommitOffset */
   isInMemory(physicalOffset: number): boolean {
     return this.commitLog.maxOffset - physicalOffset <= this.inMemoryBytes
