@@ -45,6 +45,28 @@ export interface Replica {
   fingerprint: string
 }
 
+/** Who registers. RegisterBrokerRequestHeader */
+export interface BrokerIdentity {
+  brokerName: string
+  brokerAddr: string
+  clusterName: string
+  brokerId: number
+  haServerAddr?: string | undefined
+  heartbeatTimeoutMillis?: number | undefined
+  /** Undefined with releases that do not know it. */
+  enableActingMaster?: boolean | undefined
+  zoneName?: string | undefined
+}
+
+/** The smallest id of a group has changed; `notify` has the addresses to tell. NotifyMinBrokerIdChangeRequestHeader */
+export interface MinBrokerIdChange {
+  minBrokerId: number
+  minBrokerAddr: string
+  offlineBrokerAddr?: string
+  haBrokerAddr?: string
+  notify: string[]
+}
+
 let lastQueuesId = 0
 
 /** A master and its slaves, which share a name. */
@@ -90,6 +112,11 @@ export class BrokerGroup {
     const before = this.text.standard
     this.text = { standard: formatBody(data, { standard: true }), java: formatBody(data) }
     return this.text.standard !== before
+  }
+
+  /** Something of the group changed that its replicas do not know of: their next registrations are read whatever they say. */
+  readNextRegistrations(): void {
+    for (const replica of this.replicas.values()) replica.fingerprint = ''
   }
 
   /** The one object for these numbers. */

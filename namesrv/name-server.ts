@@ -7,13 +7,14 @@ import {
   RequestDispatcher,
   request
 } from '../net/index.ts'
+import type { MinBrokerIdChange } from './broker-group.ts'
 import { KvConfig, ORDER_TOPIC_NAMESPACE } from './kv-config.ts'
 import { type NameServerOptions, nameServerDefaults } from './options.ts'
 import { registerBrokerProcessors } from './processors/brokers.ts'
 import { registerKvProcessors } from './processors/kv-config.ts'
 import { registerSettingsProcessors } from './processors/settings.ts'
 import { registerTopicProcessors } from './processors/topics.ts'
-import { type MinBrokerIdChange, RouteTable } from './route-table.ts'
+import { RouteTable } from './route-table.ts'
 
 /** What the processors work on. */
 export interface NameServerState {

@@ -2,7 +2,9 @@ import type { Connection } from '../net/index.ts'
 import {
   type BrokerData,
   BrokerGroup,
+  type BrokerIdentity,
   MASTER_ID,
+  type MinBrokerIdChange,
   PERM_WRITE,
   type QueueData,
   type Replica,
@@ -32,33 +34,11 @@ interface Topic {
   mappings: Map<string, TopicQueueMapping> | null
 }
 
-/** Who registers. RegisterBrokerRequestHeader */
-interface BrokerIdentity {
-  brokerName: string
-  brokerAddr: string
-  clusterName: string
-  brokerId: number
-  haServerAddr?: string | undefined
-  heartbeatTimeoutMillis?: number | undefined
-  /** Undefined with releases that do not know it. */
-  enableActingMaster?: boolean | undefined
-  zoneName?: string | undefined
-}
-
 /**
  * What became of a registration: `outdated` when another address holds the id with a newer state, `unknown` when a single
  * topic comes from a broker that has not registered yet, `gone` when the broker left before all its topics were taken.
  */
 type RegisterResult = 'registered' | 'outdated' | 'unknown' | 'gone'
-
-/** The smallest id of a group has changed; `notify` has the addresses to tell. NotifyMinBrokerIdChangeRequestHeader */
-export interface MinBrokerIdChange {
-  minBrokerId: number
-  minBrokerAddr: string
-  offlineBrokerAddr?: string
-  haBrokerAddr?: string
-  notify: string[]
-}
 
 /**
  * Which broker has which topics, and where it is. Invariant: every group among a topic's queues is known, every group has a
@@ -203,7 +183,7 @@ export class RouteTable {
     for (const { group } of this.topics.get(topicName)?.placement.queues ?? [])
       if (cluster === undefined || group.cluster === cluster) {
         this.dropQueues(topicName, group)
-        readNextRegistration(group)
+        group.readNextRegistrations()
       }
   }
 
@@ -291,7 +271,8 @@ export class RouteTable {
     readOnly: boolean,
     stays: () => boolean
   ): Promise<boolean> {
-    if (this.options.deleteTopicWithBrokerRegistration && mappings.size === 0) {
+    // A single topic is a change, and not all there is.
+    if (this.options.deleteTopicWithBrokerRegistration && mappings.size === 0 && topics.length > 1) {
       const named = new Set(topics.map(({ topicName }) => topicName))
       const drop = ([topicName, { placement }]: [string, Topic]) => {
         if (!named.has(topicName) && queuesOn(placement, group)) this.dropQueues(topicName, group)
@@ -356,7 +337,7 @@ export class RouteTable {
       this.groups.delete(group.name)
       return
     }
-    readNextRegistration(group)
+    group.readNextRegistrations()
     this.showGroup(group)
     if (!group.actingMaster) return
     // Nobody takes messages for a group without master.
@@ -384,9 +365,4 @@ export class RouteTable {
       notify
     })
   }
-}
-
-/** Something of the group changed that its replicas do not know of. */
-function readNextRegistration(group: BrokerGroup): void {
-  for (const replica of group.replicas.values()) replica.fingerprint = ''
 }

@@ -79,6 +79,14 @@ t.test('topics that a registration no longer names stay, or go where that is ask
   }
 })
 
+t.test('a single topic drops no others, also where topics that are not named go', async t => {
+  const { client } = await openNameServer(t, { deleteTopicWithBrokerRegistration: true })
+  await client.register({ topics: TWO })
+  await client.register({ topics: { orders: { queues: 8 } }, version: 2 })
+  t.match(await client.route('orders'), { queueDatas: [{ readQueueNums: 8 }] })
+  t.ok(await client.route('bills'))
+})
+
 t.test('the topics of a slave count only while its group has no smaller id', async t => {
   const { client, connect } = await openNameServer(t)
   const slave = await connect()
