@@ -3,6 +3,12 @@ import { NetError } from './errors.ts'
 // RocketMQ's JSON dialect: what fastjson 1 and 2 write and read. Beside standard JSON it has unquoted integer keys,
 // objects as keys (a MessageQueue as the key of a map), and references to a value that stands elsewhere in the body.
 
+const QUOTE = 0x22
+const BACKSLASH = 0x5c
+const OPEN_BRACE = 0x7b
+const CLOSE_BRACE = 0x7d
+const OPEN_BRACKET = 0x5b
+const CLOSE_BRACKET = 0x5d
 const MAX_DEPTH = 64
 /** Values that references may add up to, by character of the text: enough for any body, too few to fill the memory. */
 const MAX_VALUES_PER_CHARACTER = 4
@@ -32,12 +38,12 @@ const WORD = /[A-Za-z_$][\w$]*/y
 function tooDeep(text: string): boolean {
   let depth = 0
   for (let i = 0; i < text.length; i++) {
-    const char = text[i]
-    if (char === '"') {
-      for (i++; i < text.length && text[i] !== '"'; i++) if (text[i] === '\\') i++
-    } else if (char === '{' || char === '[') {
+    const char = text.charCodeAt(i)
+    if (char === QUOTE) {
+      for (i++; i < text.length && text.charCodeAt(i) !== QUOTE; i++) if (text.charCodeAt(i) === BACKSLASH) i++
+    } else if (char === OPEN_BRACE || char === OPEN_BRACKET) {
       if (++depth > MAX_DEPTH) return true
-    } else if (char === '}' || char === ']') depth--
+    } else if (char === CLOSE_BRACE || char === CLOSE_BRACKET) depth--
   }
   return false
 }

@@ -16,11 +16,15 @@ import { ORDER_TOPIC_NAMESPACE } from '../kv-config.ts'
 import type { NameServerState } from '../name-server.ts'
 import { crc32, fingerprintOf, readDataVersion, readRegistration, sameVersion } from '../registration.ts'
 
+/** Bodies that may wait for their turn over one connection; no broker has so many under way. */
+const MAX_WAITING_BYTES = 64 * 1024 * 1024
+
 /** What brokers say of themselves, and what is asked about them. DefaultRequestProcessor */
 export function registerBrokerProcessors(
   dispatcher: RequestDispatcher,
   { options, routes, kv }: NameServerState
 ): void {
+  const waitingBytes = new WeakMap<Connection, number>()
   dispatcher.register(RequestCode.REGISTER_BROKER, registerBroker)
   dispatcher.register(RequestCode.UNREGISTER_BROKER, unregisterBroker)
   dispatcher.register(RequestCode.QUERY_DATA_VERSION, queryDataVersion)
@@ -37,9 +41,14 @@ export function registerBrokerProcessors(
     const fingerprint = fingerprintOf(request)
     if (!routes.refresh(header, fingerprint, connection)) {
       const broker = { ...header, zoneName: request.extFields?.__ZONE_NAME }
-      const result = await routes.inTurn(async () =>
-        routes.register(broker, await readRegistration(request.body), fingerprint, connection)
-      )
+      const waiting = waitingBytes.get(connection) ?? 0
+      const bytes = request.body?.length ?? 0
+      if (waiting > 0 && waiting + bytes > MAX_WAITING_BYTES)
+        return response(ResponseCode.SYSTEM_BUSY, `${waiting} bytes of registrations wait on this connection`, {})
+      waitingBytes.set(connection, waiting + bytes)
+      const result = await routes
+        .inTurn(async () => routes.register(broker, await readRegistration(request.body), fingerprint, connection))
+        .finally(() => waitingBytes.set(connection, waitingBytes.get(connection)! - bytes))
       if (result === 'unknown')
         return response(
           ResponseCode.SYSTEM_ERROR,

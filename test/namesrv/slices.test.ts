@@ -2,11 +2,22 @@ import assert from 'node:assert/strict'
 import { deflateSync } from 'node:zlib'
 import fc from 'fast-check'
 import t from 'tap'
+import { KvConfig } from '../../namesrv/kv-config.ts'
 import { nameServerDefaults } from '../../namesrv/options.ts'
+import { registerBrokerProcessors } from '../../namesrv/processors/brokers.ts'
 import { type Registration, readRegistration } from '../../namesrv/registration.ts'
 import { RouteTable } from '../../namesrv/route-table.ts'
 import { TopicScanner, UnusualText } from '../../namesrv/topic-scanner.ts'
-import { type Connection, parseBody } from '../../net/index.ts'
+import {
+  type Connection,
+  parseBody,
+  type RemotingCommand,
+  RequestCode,
+  RequestDispatcher,
+  ResponseCode,
+  request
+} from '../../net/index.ts'
+import { until } from '../support/until.ts'
 
 /** Far more than are read or taken in one slice. */
 const MANY = 30_000
@@ -191,4 +202,46 @@ t.test('a compressed registration of many topics is read as a whole', async t =>
   t.equal(topics.length, MANY)
   t.match(topics.at(-1), { topicName: `topic-${MANY - 1}`, readQueueNums: 8, perm: 6 })
   t.equal(version.counter, 7)
+})
+
+t.test('registrations that wait over one connection are bounded by their bytes', async t => {
+  const dispatcher = new RequestDispatcher()
+  const routes = newTable()
+  registerBrokerProcessors(dispatcher, {
+    options: { ...nameServerDefaults },
+    routes,
+    kv: new KvConfig(null),
+    startedMs: 0
+  })
+  let goOn = () => {}
+  const before = routes.inTurn(
+    () =>
+      new Promise<void>(resolve => {
+        goOn = resolve
+      })
+  )
+  const codes: number[] = []
+  const connection = { ...CONNECTION, reply: (_: unknown, { code }: RemotingCommand) => codes.push(code) }
+  const body = Buffer.alloc(40 * 1024 * 1024)
+  const register = (brokerId: number, bytes: Buffer) => {
+    const header = {
+      brokerName: 'a',
+      brokerAddr: 'a:1',
+      clusterName: 'c',
+      haServerAddr: '',
+      brokerId: String(brokerId)
+    }
+    dispatcher.dispatch(request(RequestCode.REGISTER_BROKER, header, bytes), connection as unknown as Connection)
+  }
+  register(0, body)
+  register(1, body)
+  register(2, body.subarray(0, 1000))
+  await until('one is refused', () => codes.length === 1)
+  t.same(codes, [ResponseCode.SYSTEM_BUSY])
+  goOn()
+  await before
+  await until('the others are answered', () => codes.length === 3)
+  register(3, Buffer.from(bodyOf({ orders: {}, bills: {} })))
+  await until('there is room again', () => codes.length === 4)
+  t.same(codes.slice(1), [ResponseCode.SYSTEM_ERROR, ResponseCode.SYSTEM_ERROR, ResponseCode.SUCCESS])
 })
