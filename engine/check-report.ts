@@ -1,5 +1,5 @@
 /** What a finding is about. */
-export type FindingKind = 'log' | 'queue' | 'index' | 'checkpoint' | 'config' | 'file'
+export type FindingKind = 'log' | 'queue' | 'index' | 'timer' | 'checkpoint' | 'config' | 'file'
 
 /** One thing that is not as it should be. */
 export interface Finding {

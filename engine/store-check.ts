@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import type { RecordCursor } from '../message/index.ts'
+import { type RecordCursor, TIMER_TOPIC } from '../message/index.ts'
 import { IndexCheck } from './check-index.ts'
 import { QueueUnits } from './check-queue.ts'
 import { type Finding, Findings } from './check-report.ts'
@@ -19,6 +19,7 @@ import type { RecoveryProgress } from './recovery.ts'
 import { type Placer, Reput } from './reput.ts'
 import { StoreNotes } from './store-notes.ts'
 import { filesToRead, queueDirectories, type StoreShape, segmentsToRead, shapeOf } from './store-shape.ts'
+import { checkTimer } from './timer/check-timer.ts'
 
 /** Names in a store's directory that RocketMQ or Skylark put there. */
 const KNOWN_NAMES =
@@ -163,6 +164,7 @@ class StoreCheck {
     this.index.finish()
     this.checkTail(end)
     await this.checkQueues(end)
+    await this.checkTimer(end)
     this.checkCheckpoint(end)
     this.checkNotes()
     this.checkConfig()
@@ -186,6 +188,14 @@ class StoreCheck {
       noteCount: findings.noteCount,
       findings: findings.kept
     }
+  }
+
+  private checkTimer(end: number): Promise<void> {
+    const { files, dir, options, findings, wasClosed, minOffset } = this
+    const precisionMs = options.store?.timerPrecisionMs ?? storeDefaults.timerPrecisionMs
+    const hasMessages = this.queues.get(`${TIMER_TOPIC}/0`)?.exists === true
+    const log = { minPhysicalOffset: minOffset, maxPhysicalOffset: end }
+    return checkTimer(files, dir, findings, { precisionMs, nowMs: this.clock.now(), wasClosed, hasMessages, ...log })
   }
 
   private openLog(): MappedFileQueue {

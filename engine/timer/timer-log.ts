@@ -33,7 +33,7 @@ const MAX_MAGIC = 0xf
 /** Stands where no unit has room any more: what is left of the file, 0, and this. */
 const BLANK = layout({ sizeBytes: 'i32', reserved: 'i64', magic: 'i32' })
 const BLOCK_BYTES = 315 * TIMER_UNIT.bytes
-const PIECE_BYTES = 64 * BLOCK_BYTES
+const PIECE_BYTES = 16 * BLOCK_BYTES
 const MAX_OPEN_FILES = 16
 
 export interface TimerUnit {
@@ -80,6 +80,11 @@ export class TimerLog {
   load(log: Log): void {
     this.segments.loadDerived(log)
     this.end = this.segments.last?.endOffset ?? 0
+  }
+
+  /** Finds files that are only read. */
+  loadForReading(log: Log): void {
+    this.segments.loadForReading(log)
   }
 
   /** Where the oldest file begins. */

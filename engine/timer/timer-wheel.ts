@@ -6,7 +6,7 @@ import { BitSet } from './bit-set.ts'
 export const TIMER_SLOT = layout({ time: 'i64', firstPos: 'i64', lastPos: 'i64', count: 'i32', magic: 'i32' })
 /** Two weeks of seconds: RocketMQ keeps one, and another to tell past from future. TimerWheel */
 export const WHEEL_SLOTS = 2 * 7 * 86_400
-const PIECE_BYTES = 32_768 * TIMER_SLOT.bytes
+const PIECE_BYTES = 4096 * TIMER_SLOT.bytes
 
 /**
  * The slots of a timer, in memory as in RocketMQ's file `timerwheel`. A slot is named by its time, in units of the timer's
@@ -60,6 +60,13 @@ export class TimerWheel {
     }
     this.waiting.clear()
     this.total = 0
+  }
+
+  /** Whether the file is there, of its size, and can be compared. */
+  openForReading(): boolean {
+    if (!this.files.exists(this.path)) return false
+    this.fd = this.files.open(this.path)
+    return this.files.sizeOf(this.fd) === this.bytes.length
   }
 
   private holds(time: number): boolean {
@@ -127,6 +134,13 @@ export class TimerWheel {
         else if (readI64(view, at) >= from) this.changed.add(place)
       }
     }
+  }
+
+  /** How many slots the file does not have as they are here. */
+  get changedCount(): number {
+    let count = 0
+    for (let place = this.changed.next(0); place >= 0; place = this.changed.next(place + 1)) count++
+    return count
   }
 
   /** Writes the slots that changed, neighbours together, and makes them durable. Throws what the disk says. */

@@ -1,55 +1,25 @@
-import { closeSync, copyFileSync, mkdirSync, openSync, readFileSync, rmSync, truncateSync, writeSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { readFileSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { openStore, realFiles, TimerStore } from '../../engine/index.ts'
 import { RecordCursor, TIMER_TOPIC, viewOf } from '../../message/index.ts'
 import { silentLog } from '../../net/index.ts'
 import { openBroker, temporaryDirectory, until } from '../support/broker.ts'
 import { goldenStore } from '../support/golden-stores.ts'
+import {
+  addTimerFiles,
+  GOLDEN_LOG,
+  GOLDEN_SLOTS,
+  GOLDEN_TIMER_LOG_BYTES,
+  SLOT_BYTES,
+  slotBytes,
+  WHEEL_BYTES
+} from '../support/golden-timer.ts'
 import { ManualClock } from '../support/manual-clock.ts'
-import { pull, recordsOf } from '../support/messages.ts'
+import { readQueue } from '../support/store-model.ts'
 
 const golden = goldenStore('delay')
-const options = { ...golden.options, mappedFileSizeTimerLogBytes: 65_520 }
-const SLOT_BYTES = 32
-const WHEEL_BYTES = 1_209_600 * SLOT_BYTES
-/** The beginning of RocketMQ's timer log; zeros follow. */
-const LOG = readFileSync(join(golden.sourceDir, '..', 'timerlog'))
-/** All of RocketMQ's slots that are not empty: time, first and last position, how many messages. */
-const SLOTS = [
-  [1795425923, 0, 0, 1],
-  [1795425924, 52, 104, 2],
-  [1795427720, 468, 572, 3],
-  [1795429522, 156, 416, 0],
-  [1795433122, 208, 208, 1],
-  [1795512320, 260, 260, 1],
-  [1795512323, 312, 312, 1],
-  [1795598723, 364, 364, 1]
-] as const
-
-function slotBytes([time, firstPos, lastPos, count]: (typeof SLOTS)[number]): Buffer {
-  const bytes = Buffer.alloc(SLOT_BYTES)
-  bytes.writeBigInt64BE(BigInt(time), 0)
-  bytes.writeBigInt64BE(BigInt(firstPos), 8)
-  bytes.writeBigInt64BE(BigInt(lastPos), 16)
-  bytes.writeInt32BE(count, 24)
-  return bytes
-}
-
-/** A copy of RocketMQ's store with all timer files. */
-function copyWithTimer(t: Test): string {
-  const dir = golden.copy(t)
-  const log = join(dir, 'timerlog', '0'.repeat(20))
-  mkdirSync(dirname(log))
-  copyFileSync(join(golden.sourceDir, '..', 'timerlog'), log)
-  truncateSync(log, options.mappedFileSizeTimerLogBytes)
-  const wheel = openSync(join(dir, 'timerwheel'), 'w')
-  for (const slot of SLOTS) writeSync(wheel, slotBytes(slot), 0, SLOT_BYTES, (slot[0] % 1_209_600) * SLOT_BYTES)
-  closeSync(wheel)
-  truncateSync(join(dir, 'timerwheel'), WHEEL_BYTES)
-  return dir
-}
-
+const options = { ...golden.options, mappedFileSizeTimerLogBytes: GOLDEN_TIMER_LOG_BYTES }
 const timerMessages = golden.expected.messages.filter(({ topic }) => topic === TIMER_TOPIC)
 
 t.test("the same messages give RocketMQ's timer log and wheel, byte for byte", async t => {
@@ -66,7 +36,7 @@ t.test("the same messages give RocketMQ's timer log and wheel, byte for byte", a
   for (let pos = 0; pos < golden.expected.recovery.maxPhyOffset; pos += cursor.sizeBytes) {
     cursor.at(viewOf(log), log, pos, log.length)
     // When RocketMQ took the message up stands in the unit.
-    if (cursor.topic === TIMER_TOPIC) clock.advance(Number(LOG.readBigInt64BE(52 * taken++ + 16)) - clock.now())
+    if (cursor.topic === TIMER_TOPIC) clock.advance(Number(GOLDEN_LOG.readBigInt64BE(52 * taken++ + 16)) - clock.now())
     store.appendRaw(pos, log.subarray(pos, pos + cursor.sizeBytes))
     await store.dispatched()
     await until('it is taken up', () => timer.queueOffset === store.maxQueueOffset(TIMER_TOPIC, 0))
@@ -76,11 +46,11 @@ t.test("the same messages give RocketMQ's timer log and wheel, byte for byte", a
 
   const file = readFileSync(join(dir, 'timerlog', '0'.repeat(20)))
   t.equal(file.length, options.mappedFileSizeTimerLogBytes)
-  t.same(file.subarray(0, LOG.length), LOG)
-  t.ok(file.subarray(LOG.length).every(byte => byte === 0))
+  t.same(file.subarray(0, GOLDEN_LOG.length), GOLDEN_LOG)
+  t.ok(file.subarray(GOLDEN_LOG.length).every(byte => byte === 0))
   const wheel = readFileSync(join(dir, 'timerwheel'))
   t.equal(wheel.length, WHEEL_BYTES)
-  for (const slot of SLOTS) {
+  for (const slot of GOLDEN_SLOTS) {
     const at = (slot[0] % 1_209_600) * SLOT_BYTES
     t.same(wheel.subarray(at, at + SLOT_BYTES), slotBytes(slot))
     wheel.fill(0, at, at + SLOT_BYTES)
@@ -89,7 +59,11 @@ t.test("the same messages give RocketMQ's timer log and wheel, byte for byte", a
 })
 
 for (const [what, copy] of Object.entries({
-  'timer files': copyWithTimer,
+  'timer files': (t: Test) => {
+    const dir = golden.copy(t)
+    addTimerFiles(dir)
+    return dir
+  },
   'a queue of timer messages alone': (t: Test) => golden.copy(t),
   'neither timer files nor a checkpoint': (t: Test) => {
     const dir = golden.copy(t)
@@ -102,16 +76,10 @@ for (const [what, copy] of Object.entries({
     const clock = new ManualClock(messages.at(-1)!.storeTimestamp)
     const open = await openBroker(t, { storePathRootDir: copy(t), store: options }, { clock })
     const { store, timer } = open.broker
-    const keys = () =>
-      Promise.all(
-        [0, 1].map(async queueId => recordsOf(await pull(open, { topic: 'GoldenDelay', queueId, offset: 0 })))
-      ).then(found =>
-        found
-          .flat()
-          .filter(({ properties }) => properties.has('TIMER_OUT_MS'))
-          .map(({ properties }) => properties.get('KEYS')!)
-          .sort()
-      )
+    const deliveredTo = async (queueId: number) =>
+      (await readQueue(store, 'GoldenDelay', queueId)).filter(({ properties }) => properties.has('TIMER_OUT_MS'))
+    const keys = async () =>
+      [...(await deliveredTo(0)), ...(await deliveredTo(1))].map(({ properties }) => properties.get('KEYS')!).sort()
     const taken = () =>
       until('all is taken up', () => timer!.store.queueOffset === store.maxQueueOffset(TIMER_TOPIC, 0))
     await taken()
@@ -140,8 +108,7 @@ for (const [what, copy] of Object.entries({
       await taken()
       t.same(await keys(), [...before, ...expected].sort())
     }
-    const delivered = recordsOf(await pull(open, { topic: 'GoldenDelay', queueId: 0, offset: 0 }))
-    for (const record of delivered.filter(({ properties }) => properties.has('TIMER_OUT_MS'))) {
+    for (const record of await deliveredTo(0)) {
       const key = record.properties.get('UNIQ_KEY')
       const sent = timerMessages.find(({ properties }) => properties.UNIQ_KEY === key)!
       t.match(Object.fromEntries(record.properties), sent.properties, 'with all properties that it had')
