@@ -112,32 +112,35 @@ export class Retention {
   private async deleteNow(beforeMs: number, maxFiles: number): Promise<number> {
     const { commitLog, queues, index, log, durableUntil, saveCheckpoint } = this.parts
     const { segments } = commitLog
-    let count = 0
     if (segments.list.length > 1 && segments.first!.endOffset > durableUntil()) await saveCheckpoint()
-    while (count < maxFiles && this.mayDelete() && segments.first!.modifiedMs < beforeMs) {
-      log.info({ path: segments.first!.path }, 'deleted a CommitLog file')
-      segments.removeFirst()
-      count++
-    }
+    let count = 0
+    while (count < maxFiles && this.mayDelete(count) && segments.list[count]!.modifiedMs < beforeMs) count++
     if (count === 0) return 0
-    const { minOffset } = commitLog
-    await inTurns(queues.all(), queue => queue.correctMinOffset(minOffset))
+    const old = segments.list.slice(0, count)
+    const minOffset = segments.list[count]!.startOffset
+    // First, so that readers are never told of messages that are gone.
+    await inTurns(queues.all(), QUEUES_IN_TURN, queue => queue.correctMinOffset(minOffset))
+    await inTurns(old, 1, file => {
+      log.info({ path: file.path }, 'deleted a CommitLog file')
+      segments.removeFirst()
+    })
     await this.parts.beforeDerived()
-    await inTurns(queues.all(), queue => queue.deleteExpired())
+    await inTurns(queues.all(), QUEUES_IN_TURN, queue => queue.deleteExpired())
     index?.deleteExpired(minOffset)
     return count
   }
 
-  private mayDelete(): boolean {
+  /** Whether a CommitLog file may go, by its place: not the last one, and none from which something may have to be built again. */
+  private mayDelete(i: number): boolean {
     const { list } = this.parts.commitLog.segments
-    return list.length > 1 && list[0]!.endOffset <= this.parts.durableUntil()
+    return i < list.length - 1 && list[i]!.endOffset <= this.parts.durableUntil()
   }
 }
 
-async function inTurns<T>(items: Iterable<T>, work: (item: T) => void | Promise<void>): Promise<void> {
+async function inTurns<T>(items: Iterable<T>, inTurn: number, work: (item: T) => void | Promise<void>): Promise<void> {
   let count = 0
   for (const item of [...items]) {
     await work(item)
-    if (++count % QUEUES_IN_TURN === 0) await new Promise(resolve => setImmediate(resolve))
+    if (++count % inTurn === 0) await new Promise(resolve => setImmediate(resolve))
   }
 }

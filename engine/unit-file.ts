@@ -125,9 +125,10 @@ export class UnitFile {
 
   /** Number behind the units from one on that `locate` finds without a read; the unit itself when it does not. */
   memoryEnd(unit: number): number {
-    if (unit >= this.firstInMemory) return this.end
-    const { cached } = this
-    return cached !== null && unit >= cached.start && unit < cached.end ? cached.end : unit
+    const { cached, firstInMemory } = this
+    const isCached = cached !== null && unit >= cached.start && unit < cached.end
+    const end = isCached ? cached.end : unit
+    return end >= firstInMemory ? this.end : end
   }
 
   /** Reads units in the thread pool, up to one of them or the end of their file, so that `locate` finds them. */
