@@ -13,6 +13,7 @@ import { below, type Random, seeded, testSeed } from '../support/seeded.ts'
 
 const LONG = process.env.SKYLARK_TEST_PROFILE === 'long'
 const ROUNDS = LONG ? 50 : 5
+t.setTimeout(LONG ? 3_600_000 : 300_000)
 const QUEUES = 4
 const IN_FLIGHT = 64
 const hashOf = (body: Uint8Array): string => createHash('sha1').update(body).digest('hex')
