@@ -103,7 +103,10 @@ export class Reader {
     return Math.max(this.openedAt, this.commitLog.maxOffset - this.options.hotBytes)
   }
 
-  /** Bytes of the log in its map, up to the end of their file; null when they may have to be read from the disk. */
+  /**
+   * A copy of recent bytes of the log, up to the end of their file; null when they may have to be read from the disk. Parts
+   * of the map would not do: they change when the log is cut, and those bytes may still be on their way.
+   */
   recentBytes(physicalOffset: number, maxBytes: number): Uint8Array | null {
     const { segments, maxOffset } = this.commitLog
     const segment = this.isHot(physicalOffset) ? segments.at(physicalOffset) : undefined
@@ -111,7 +114,7 @@ export class Reader {
     if (segment === undefined || !map) return null
     const { startOffset, endOffset } = segment
     const end = Math.min(physicalOffset + maxBytes, endOffset, maxOffset)
-    return map.bytes.subarray(physicalOffset - startOffset, Math.max(physicalOffset, end) - startOffset)
+    return Buffer.from(map.bytes.subarray(physicalOffset - startOffset, Math.max(physicalOffset, end) - startOffset))
   }
 
   /** Whether a record counts as recent: reads of such ones may be larger. DefaultMessageStore#estimateInMemByCommitOffset */
