@@ -44,6 +44,7 @@ export abstract class QueueIndex {
 
   /** Number of the first unit whose message still exists. */
   protected minUnit = 0
+  /** Set by units as they are added. */
   private mark = NO_MARK
   private olderMark = NO_MARK
   protected readonly units: UnitFile
