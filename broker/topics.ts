@@ -9,7 +9,8 @@ import {
   isRetryTopic,
   isSystemTopic,
   OP_HALF_TOPIC,
-  SCHEDULE_TOPIC
+  SCHEDULE_TOPIC,
+  TIMER_TOPIC
 } from '../message/index.ts'
 import type { Log } from '../net/index.ts'
 import { ConfigFile } from './config-file.ts'
@@ -123,7 +124,7 @@ export class TopicTable {
       [`rmq_sys_SYNC_BROKER_MEMBER_${options.brokerName}`, queues(1, Perm.INHERIT)],
       [HALF_TOPIC, queues(1)],
       [OP_HALF_TOPIC, queues(1)],
-      ['rmq_sys_wheel_timer', queues(1)]
+      [TIMER_TOPIC, queues(1)]
     ]
     if (options.autoCreateTopicEnable) wanted.push([DEFAULT_TOPIC, queues(options.defaultTopicQueueNums, ALL_PERM)])
     if (options.traceTopicEnable) wanted.push([options.msgTraceTopicName, queues(1)])

@@ -11,8 +11,9 @@ export type { ArrivalListener } from './reput.ts'
 
 // Messages that wait for their time.
 
+export type { DueSlot } from './timer/timer-files.ts'
 export { TimerMagic, type TimerUnit } from './timer/timer-log.ts'
-export { type DueSlot, type TimerParts, TimerStore } from './timer/timer-store.ts'
+export { type TimerParts, TimerStore } from './timer/timer-store.ts'
 
 // What a message is when it comes back.
 

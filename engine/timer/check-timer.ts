@@ -3,8 +3,8 @@ import type { Findings } from '../check-report.ts'
 import type { Files } from '../files.ts'
 import { silentLog } from '../log.ts'
 import { TimerCheckpoint } from './timer-checkpoint.ts'
-import { TimerLog, TimerMagic, type TimerUnit } from './timer-log.ts'
-import { TimerWheel, WHEEL_SLOTS } from './timer-wheel.ts'
+import { TimerFiles } from './timer-files.ts'
+import { WHEEL_SLOTS } from './timer-wheel.ts'
 
 /** What is known of the store around a timer. */
 export interface TimerSurroundings {
@@ -35,26 +35,19 @@ export async function checkTimer(
     return
   }
   const fileSizeBytes = entries[0]?.sizeBytes ?? 0
-  const timerLog = new TimerLog(files, join(dir, 'timerlog'), fileSizeBytes)
-  const wheel = new TimerWheel(files, join(dir, 'timerwheel'), WHEEL_SLOTS)
-  const firstSlot = Math.floor(checkpoint.lastReadTimeMs / precisionMs)
+  const timerFiles = new TimerFiles(files, dir, fileSizeBytes, WHEEL_SLOTS, precisionMs)
+  const { units, wheel } = timerFiles
+  const firstSlot = timerFiles.slotOf(checkpoint.lastReadTimeMs)
   let goneCount = 0
-  const visit = ({ writeMs, delayMs, previousPos, physicalOffset, recordBytes, magic }: TimerUnit, pos: number) => {
-    if (physicalOffset + recordBytes > maxPhysicalOffset) return false
-    const slot = Math.floor((writeMs + delayMs) / precisionMs)
-    if (slot < firstSlot) return true
-    const lastPos = wheel.lastPos(slot)
-    if (previousPos !== lastPos && (lastPos >= 0 || previousPos >= timerLog.start)) return false
-    wheel.add(slot, pos, magic & TimerMagic.DELETE ? -1 : 1)
-    if (physicalOffset < minPhysicalOffset) goneCount++
-    return true
-  }
   try {
     if (fileSizeBytes > 0) {
-      timerLog.loadForReading(silentLog)
-      await timerLog.scan(visit)
+      units.loadForReading(silentLog)
+      await timerFiles.build(firstSlot, ({ writeMs, delayMs, physicalOffset, recordBytes }) => {
+        if (physicalOffset < minPhysicalOffset && timerFiles.slotOf(writeMs + delayMs) >= firstSlot) goneCount++
+        return physicalOffset + recordBytes <= maxPhysicalOffset
+      })
     }
-    const { end } = timerLog
+    const { end, start } = units
     const { lastTimerLogFlushPos: flushedPos, isOwn, logStart } = checkpoint
     if (end < flushedPos)
       findings.add(
@@ -65,8 +58,8 @@ export async function checkTimer(
         end,
         flushedPos
       )
-    else if (isOwn && timerLog.start > logStart)
-      findings.add('timer', true, 'timerlog', `it begins at ${timerLog.start}, not ${logStart}: it is built again`)
+    else if (isOwn && start > logStart)
+      findings.add('timer', true, 'timerlog', `it begins at ${start}, not ${logStart}: it is built again`)
     if (goneCount > 0)
       findings.add('timer', true, 'timerlog', `${goneCount} messages that are not yet due are gone from the CommitLog`)
     if (!wheel.openForReading())
@@ -77,7 +70,6 @@ export async function checkTimer(
       if (wheel.changedCount > 0) findings.add('timer', wasClosed, 'timerwheel', text)
     }
   } finally {
-    wheel.close()
-    timerLog.close()
+    timerFiles.close()
   }
 }

@@ -1,4 +1,3 @@
-import { join } from 'node:path'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import {
   decodeRecord,
@@ -14,8 +13,10 @@ import type { Files } from '../files.ts'
 import type { Log } from '../log.ts'
 import type { MessageStore } from '../message-store.ts'
 import { TimerCheckpoint } from './timer-checkpoint.ts'
-import { TimerLog, TimerMagic, type TimerUnit } from './timer-log.ts'
-import { TimerWheel, WHEEL_SLOTS } from './timer-wheel.ts'
+import { type DueSlot, TimerFiles } from './timer-files.ts'
+import { TimerMagic, type TimerUnit } from './timer-log.ts'
+import { outMsOf, placeOf, wasPutAgain } from './timer-message.ts'
+import { WHEEL_SLOTS } from './timer-wheel.ts'
 
 export interface TimerParts {
   store: MessageStore
@@ -28,20 +29,10 @@ export interface TimerParts {
   wheelSlots?: number
 }
 
-/** A slot whose time has come: positions of its units in the timer log, oldest first. */
-export interface DueSlot {
-  time: number
-  /** Of messages to deliver or to put again. */
-  messages: number[]
-  /** Of requests to delete messages of the same slot. */
-  deletes: number[]
-}
-
 /** What a timer holds is written so long after a change at the latest. TimerMessageStore: timerFlushIntervalMs */
 const SAVE_MS = 1000
 const RETRY_MS = 1000
 const BATCH = 32
-const MAX_FOUND_BY_KEY = 64
 
 /**
  * Messages that wait for their time. They lie in one queue of the CommitLog, {@link TIMER_TOPIC}; for each one the timer
@@ -59,10 +50,8 @@ export class TimerStore {
   queueOffset = 0
 
   private readonly parts: TimerParts
-  private readonly precisionMs: number
-  private readonly rollWindowMs: number
-  private readonly wheel: TimerWheel
-  private readonly timerLog: TimerLog
+  private readonly rollWindowSlots: number
+  private readonly timerFiles: TimerFiles
   private readonly checkpoint: TimerCheckpoint
   /** Slots before this one get nothing more: they are delivered, or about to be. */
   private readSlot = 0
@@ -95,15 +84,14 @@ export class TimerStore {
     this.parts = parts
     const { store, files } = parts
     const { timerPrecisionMs, timerRollWindowSlot, mappedFileSizeTimerLogBytes } = store.options
-    this.precisionMs = timerPrecisionMs
-    this.rollWindowMs = timerRollWindowSlot * timerPrecisionMs
-    this.wheel = new TimerWheel(files, join(store.dir, 'timerwheel'), parts.wheelSlots ?? WHEEL_SLOTS)
-    this.timerLog = new TimerLog(files, join(store.dir, 'timerlog'), mappedFileSizeTimerLogBytes)
+    this.rollWindowSlots = timerRollWindowSlot
+    const slots = parts.wheelSlots ?? WHEEL_SLOTS
+    this.timerFiles = new TimerFiles(files, store.dir, mappedFileSizeTimerLogBytes, slots, timerPrecisionMs)
     this.checkpoint = new TimerCheckpoint(files, store.dir)
   }
 
   private slotOf(ms: number): number {
-    return Math.floor(ms / this.precisionMs)
+    return this.timerFiles.slotOf(ms)
   }
 
   private get nowSlot(): number {
@@ -121,8 +109,7 @@ export class TimerStore {
    */
   async open(): Promise<void> {
     const { checkpoint, parts } = this
-    this.wheel.open()
-    this.timerLog.load(parts.log)
+    this.timerFiles.open(parts.log)
     checkpoint.load(parts.clock.now())
     const { max } = this.bounds
     this.isUnsure = !checkpoint.isKnown
@@ -140,7 +127,7 @@ export class TimerStore {
       checkpoint.lastTimerQueueOffset = 0
       checkpoint.masterTimerQueueOffset = this.knownUntil
       checkpoint.lastTimerLogFlushPos = 0
-      checkpoint.logStart = this.timerLog.start
+      checkpoint.logStart = this.timerFiles.units.start
       await checkpoint.save(parts.clock.now())
     }
     this.maxPhysicalOffset = parts.store.maxPhysicalOffset
@@ -168,26 +155,25 @@ export class TimerStore {
 
   /** Builds the wheel from the timer log; where that is damaged, both from the queue. TimerMessageStore#recover */
   private async recover(): Promise<void> {
-    const { checkpoint, timerLog, wheel, parts } = this
-    wheel.clear()
+    const { checkpoint, timerFiles, parts } = this
+    const { units, wheel } = timerFiles
     const { isOwn, lastTimerLogFlushPos: flushedPos } = checkpoint
     let lastPhysicalOffset = -1
-    await timerLog.scan((unit, pos) => {
+    await timerFiles.build(this.readSlot, ({ physicalOffset, recordBytes }, pos) => {
       // What was written later may be older, of a CommitLog whose end was lost. RocketMQ's checkpoint lags behind.
-      if ((isOwn && pos >= flushedPos) || this.isClosed || !this.follows(unit)) return false
-      if (unit.physicalOffset + unit.recordBytes > this.maxPhysicalOffset) return false
-      this.add(unit, pos)
-      lastPhysicalOffset = unit.physicalOffset
+      if ((isOwn && pos >= flushedPos) || this.isClosed) return false
+      if (physicalOffset + recordBytes > this.maxPhysicalOffset) return false
+      lastPhysicalOffset = physicalOffset
       return true
     })
     if (this.isClosed) return
-    const isShort = timerLog.end < flushedPos
-    if (this.isUnsure || isShort || (isOwn && timerLog.start > checkpoint.logStart)) {
-      if (timerLog.end > 0 || this.bounds.max > 0)
-        parts.log.warn({ end: timerLog.end }, 'timer files are missing or damaged: they are built from the queue again')
+    const isShort = units.end < flushedPos
+    if (this.isUnsure || isShort || (isOwn && units.start > checkpoint.logStart)) {
+      if (units.end > 0 || this.bounds.max > 0)
+        parts.log.warn({ end: units.end }, 'timer files are missing or damaged: they are built from the queue again')
       this.reset()
     } else {
-      timerLog.truncate()
+      units.truncate()
       // RocketMQ's checkpoint may speak of units that were never written.
       if (!isOwn && lastPhysicalOffset >= 0) await this.goBackTo(lastPhysicalOffset)
     }
@@ -200,19 +186,6 @@ export class TimerStore {
     await this.takeAll()
   }
 
-  /** Whether a unit goes on where its slot ends. */
-  private follows({ writeMs, delayMs, previousPos }: TimerUnit): boolean {
-    const slot = this.slotOf(writeMs + delayMs)
-    if (slot < this.readSlot) return true
-    const lastPos = this.wheel.lastPos(slot)
-    return previousPos === lastPos || (lastPos < 0 && previousPos < this.timerLog.start)
-  }
-
-  private add({ writeMs, delayMs, magic }: TimerUnit, pos: number): void {
-    const slot = this.slotOf(writeMs + delayMs)
-    if (slot >= this.readSlot) this.wheel.add(slot, pos, magic & TimerMagic.DELETE ? -1 : 1)
-  }
-
   /** The message behind that of the last unit is the next one. TimerMessageStore#reviseQueueOffset */
   private async goBackTo(physicalOffset: number): Promise<void> {
     const bytes = await this.parts.store.readByPhysicalOffset(physicalOffset)
@@ -223,8 +196,7 @@ export class TimerStore {
   /** Empties log and wheel, to be filled from the queue. */
   private reset(): void {
     this.generation++
-    this.timerLog.reset()
-    this.wheel.clear()
+    this.timerFiles.reset()
     this.readSlot = this.doneSlot
     this.knownSlot = this.doneSlot
     this.deliveredPos = -1
@@ -284,7 +256,7 @@ export class TimerStore {
   /** While nothing waits, time passes without anybody who looks. */
   private skipIdleSlots(): void {
     if (!this.parts.delivers() || this.readSlot !== this.doneSlot) return
-    const next = this.wheel.next(this.readSlot)
+    const next = this.timerFiles.wheel.next(this.readSlot)
     const idleUntil = next < 0 ? this.nowSlot - 1 : Math.min(next, this.nowSlot - 1)
     if (idleUntil <= this.readSlot) return
     this.readSlot = idleUntil
@@ -293,22 +265,23 @@ export class TimerStore {
   }
 
   /** Gives a message its unit; false when the wheel has no room for it before older slots are delivered. TimerMessageStore#doEnqueue */
-  private take({ properties, queueOffset, physicalOffset, sizeBytes }: MessageRecord): boolean {
-    const { precisionMs, wheel, timerLog } = this
-    const outMs = timeOf(properties.get(PropertyName.TIMER_OUT_MS))
+  private take(record: MessageRecord): boolean {
+    const { properties, queueOffset, physicalOffset, sizeBytes } = record
+    const { timerFiles } = this
+    const { precisionMs, wheel } = timerFiles
+    const outMs = outMsOf(record)
     if (outMs === null) {
       this.parts.log.error({ queueOffset, physicalOffset }, 'a timer message does not say when it is due: passed over')
       return true
     }
     this.writeMs = Math.max(this.writeMs, this.nowSlot * precisionMs)
-    const { dueMs, rolls } = this.place(outMs, this.writeMs)
+    const { dueMs, rolls } = placeOf(outMs, this.writeMs, this.rollWindowSlots, precisionMs)
     const ownSlot = this.slotOf(dueMs)
     const slot = Math.max(ownSlot, this.readSlot, this.nowSlot - wheel.slots / 2)
     if (slot - this.readSlot >= wheel.slots) return false
     const isDelete = properties.has(PropertyName.TIMER_DEL_UNIQKEY)
     const topic = properties.get(PropertyName.REAL_TOPIC) ?? ''
-    const pos = timerLog.append({
-      previousPos: wheel.lastPos(slot),
+    timerFiles.add({
       magic: TimerMagic.DEFAULT | (rolls ? TimerMagic.ROLL : 0) | (isDelete ? TimerMagic.DELETE : 0),
       writeMs: this.writeMs,
       delayMs: (slot === ownSlot ? dueMs : slot * precisionMs) - this.writeMs,
@@ -316,56 +289,30 @@ export class TimerStore {
       recordBytes: sizeBytes,
       topicHash: javaHashCode(topic)
     })
-    wheel.add(slot, pos, isDelete ? -1 : 1)
     if (slot !== ownSlot)
       this.late = { queueOffset: Math.min(this.late.queueOffset, queueOffset), slot: Math.max(this.late.slot, slot) }
     this.onTaken?.(topic, isDelete ? -1 : 1)
     return true
   }
 
-  /** When a message is read that is due at `outMs`: what is due too late is put again before, with time to spare. */
-  private place(outMs: number, writeMs: number): { dueMs: number; rolls: boolean } {
-    const { rollWindowMs, precisionMs } = this
-    const window = rollWindowMs / precisionMs
-    const beyondMs = outMs - writeMs - rollWindowMs
-    if (beyondMs < 0) return { dueMs: outMs, rolls: false }
-    const isNear = beyondMs < Math.floor(window / 3) * precisionMs
-    return { dueMs: writeMs + (isNear ? Math.floor(window / 2) * precisionMs : rollWindowMs), rolls: true }
-  }
-
   /** Whether a message that was taken up before has been delivered, or put again. */
   private async isDone(record: MessageRecord): Promise<boolean> {
-    const { properties, storeTimestamp } = record
-    const outMs = timeOf(properties.get(PropertyName.TIMER_OUT_MS)) ?? 0
-    const { dueMs, rolls } = this.place(outMs, this.slotOf(storeTimestamp) * this.precisionMs)
+    const { store } = this.parts
+    const { precisionMs } = this.timerFiles
+    const outMs = outMsOf(record) ?? 0
     if (this.isUnsure && this.slotOf(outMs) < this.nowSlot)
-      return this.wasPutAgain(record, properties.get(PropertyName.REAL_TOPIC) ?? '')
+      return wasPutAgain(store, record, record.properties.get(PropertyName.REAL_TOPIC) ?? '')
     if (this.slotOf(outMs) < this.knownSlot) return !this.isUnsure
-    return rolls && this.slotOf(dueMs) <= this.nowSlot && this.wasPutAgain(record, TIMER_TOPIC)
-  }
-
-  /** Whether a topic has a message that was made of this one. */
-  private async wasPutAgain({ properties, physicalOffset }: MessageRecord, topic: string): Promise<boolean> {
-    const key = properties.get(PropertyName.UNIQ_KEY)
-    if (key === undefined) return false
-    const { records } = await this.parts.store.queryByKey(topic, key, MAX_FOUND_BY_KEY, 0, Number.MAX_SAFE_INTEGER)
-    return records.some(bytes => {
-      const found = decodeRecord(bytes)
-      const same = (name: string) => found.properties.get(name) === properties.get(name)
-      return (
-        found.physicalOffset > physicalOffset &&
-        found.topic === topic &&
-        found.properties.get(PropertyName.UNIQ_KEY) === key &&
-        same(PropertyName.TIMER_OUT_MS) &&
-        (topic !== TIMER_TOPIC || !same(PropertyName.TIMER_ROLL_TIMES))
-      )
-    })
+    const writeMs = this.slotOf(record.storeTimestamp) * precisionMs
+    const { dueMs, rolls } = placeOf(outMs, writeMs, this.rollWindowSlots, precisionMs)
+    return rolls && this.slotOf(dueMs) <= this.nowSlot && wasPutAgain(store, record, TIMER_TOPIC)
   }
 
   /** When the next slot may be read, ms; infinite while nothing waits. */
   get nextReadMs(): number {
-    const slot = this.hasRecovered ? this.wheel.next(this.readSlot) : -1
-    return slot < 0 ? Number.POSITIVE_INFINITY : (slot + 1) * this.precisionMs
+    const { wheel, precisionMs } = this.timerFiles
+    const slot = this.hasRecovered ? wheel.next(this.readSlot) : -1
+    return slot < 0 ? Number.POSITIVE_INFINITY : (slot + 1) * precisionMs
   }
 
   /**
@@ -373,44 +320,23 @@ export class TimerStore {
    * when it could not be read and is built again. Throws what the disk says.
    */
   async readNext(): Promise<DueSlot | null> {
-    const time = this.wheel.next(this.readSlot)
+    const time = this.timerFiles.wheel.next(this.readSlot)
     if (time !== this.doneSlot) this.deliveredPos = -1
     this.doneSlot = time
     this.readSlot = time + 1
     try {
-      return await this.readSlotAt(time)
+      const slot = await this.timerFiles.read(time)
+      if (typeof slot !== 'number') return { ...slot, messages: slot.messages.filter(pos => pos > this.deliveredPos) }
+      this.rebuild(`a slot has no unit at ${slot}`)
+      return null
     } catch (error) {
       this.unread({ time })
       throw error
     }
   }
 
-  private async readSlotAt(time: number): Promise<DueSlot | null> {
-    const { generation } = this
-    const messages: number[] = []
-    const deletes: number[] = []
-    const physicalOffsets: number[] = []
-    for (let pos = this.wheel.lastPos(time); pos >= this.timerLog.start; ) {
-      const unit = await this.timerLog.at(pos)
-      if (generation !== this.generation) return null
-      if (unit === null || this.slotOf(unit.writeMs + unit.delayMs) !== time || unit.previousPos >= pos) {
-        this.rebuild(`no unit of ${new Date(time * this.precisionMs).toISOString()} at ${pos}`)
-        return null
-      }
-      // A request that is itself put again deletes nothing yet.
-      if ((unit.magic & (TimerMagic.DELETE | TimerMagic.ROLL)) === TimerMagic.DELETE) deletes.push(pos)
-      else {
-        messages.push(pos)
-        physicalOffsets.push(unit.physicalOffset)
-      }
-      pos = unit.previousPos
-    }
-    const waiting = withoutRepeats(messages, physicalOffsets).filter(pos => pos > this.deliveredPos)
-    return { time, messages: waiting.reverse(), deletes }
-  }
-
   unitAt(pos: number): Promise<TimerUnit | null> {
-    return this.timerLog.at(pos)
+    return this.timerFiles.units.at(pos)
   }
 
   /** The message of a unit; null when it is gone. */
@@ -431,7 +357,7 @@ export class TimerStore {
   passed({ time }: DueSlot): void {
     this.doneSlot = time + 1
     this.deliveredPos = -1
-    this.wheel.passed(time)
+    this.timerFiles.wheel.passed(time)
     if (this.late.slot <= time) this.late = { queueOffset: Number.POSITIVE_INFINITY, slot: -1 }
     this.saveLater()
     // There may be room in the wheel now.
@@ -453,8 +379,8 @@ export class TimerStore {
     if (readMs === 0) return
     const slot = this.slotOf(readMs)
     this.knownUntil = readI64(view, 24)
-    for (let time = this.wheel.next(this.readSlot); time >= 0 && time < slot; time = this.wheel.next(time + 1))
-      this.wheel.passed(time)
+    const { wheel } = this.timerFiles
+    for (let time = wheel.next(this.readSlot); time >= 0 && time < slot; time = wheel.next(time + 1)) wheel.passed(time)
     this.readSlot = this.isUnsure ? slot : Math.max(this.readSlot, slot)
     this.isUnsure = false
     this.doneSlot = this.readSlot
@@ -476,14 +402,14 @@ export class TimerStore {
 
   /** How many messages wait for a time. */
   waitingAt(outMs: number): number {
-    return this.wheel.count(this.slotOf(outMs))
+    return this.timerFiles.wheel.count(this.slotOf(outMs))
   }
 
   /** How many messages wait, how many are not yet taken up, and for how long the first one has been due, ms. */
   get progress(): { waiting: number; offsetBehind: number; readBehindMs: number } {
     const { nextReadMs } = this
     return {
-      waiting: this.wheel.total,
+      waiting: this.timerFiles.wheel.total,
       offsetBehind: Math.max(0, this.bounds.max - this.queueOffset),
       readBehindMs: nextReadMs < Number.POSITIVE_INFINITY ? Math.max(0, this.parts.clock.now() - nextReadMs) : 0
     }
@@ -492,9 +418,10 @@ export class TimerStore {
   /** Removes files of the timer log whose messages are gone from the CommitLog. */
   async cleanUp(): Promise<void> {
     if (!this.hasRecovered) return
-    const { start } = this.timerLog
-    await this.timerLog.removeBelow(this.parts.store.minPhysicalOffset)
-    if (this.timerLog.start !== start) this.saveLater()
+    const { units } = this.timerFiles
+    const { start } = units
+    await units.removeBelow(this.parts.store.minPhysicalOffset)
+    if (units.start !== start) this.saveLater()
   }
 
   private saveLater(): void {
@@ -520,7 +447,8 @@ export class TimerStore {
   }
 
   private async saveNow(): Promise<void> {
-    const { checkpoint, timerLog, parts, queueOffset, knownUntil } = this
+    const { checkpoint, timerFiles, parts, queueOffset, knownUntil } = this
+    const { units, precisionMs } = timerFiles
     // A checkpoint would settle what is yet to be found out.
     if (this.isUnsure) return
     this.skipIdleSlots()
@@ -528,18 +456,17 @@ export class TimerStore {
     // While known messages are taken up again, those that come yet must not be held for delivered.
     const isWhole = queueOffset >= knownUntil
     const now = {
-      lastReadTimeMs: (isWhole ? this.doneSlot : this.knownSlot) * this.precisionMs,
-      lastTimerLogFlushPos: timerLog.end,
+      lastReadTimeMs: (isWhole ? this.doneSlot : this.knownSlot) * precisionMs,
+      lastTimerLogFlushPos: units.end,
       lastTimerQueueOffset: isMaster ? queueOffset : Math.min(queueOffset, knownUntil),
       masterTimerQueueOffset: isMaster
         ? Math.max(knownUntil, Math.min(queueOffset, this.late.queueOffset))
         : knownUntil,
       deliveredPos: isWhole ? this.deliveredPos : -1,
-      logStart: timerLog.start
+      logStart: units.start
     }
     await parts.store.flush()
-    await timerLog.sync()
-    await this.wheel.flush()
+    await timerFiles.flush()
     Object.assign(checkpoint, now)
     await checkpoint.save(parts.clock.now())
     this.lastFailure = ''
@@ -554,26 +481,6 @@ export class TimerStore {
     await this.working
     await this.saving
     if (hasChanged && this.hasRecovered) await this.save()
-    this.wheel.close()
-    this.timerLog.close()
+    this.timerFiles.close()
   }
-}
-
-/** A whole number of ms; null when it is none. */
-function timeOf(text: string | undefined): number | null {
-  const ms = Number(text)
-  return text !== undefined && text !== '' && Number.isSafeInteger(ms) && ms >= 0 ? ms : null
-}
-
-/** A crash may have given a message two units; the older one counts. Both lists begin with the newest. */
-function withoutRepeats(positions: number[], physicalOffsets: number[]): number[] {
-  if (physicalOffsets.every((offset, i) => i === 0 || offset < physicalOffsets[i - 1]!)) return positions
-  const seen = new Set<number>()
-  const isFirst = new Set<number>()
-  for (let i = positions.length - 1; i >= 0; i--)
-    if (!seen.has(physicalOffsets[i]!)) {
-      seen.add(physicalOffsets[i]!)
-      isFirst.add(positions[i]!)
-    }
-  return positions.filter(pos => isFirst.has(pos))
 }
