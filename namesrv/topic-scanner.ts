@@ -15,13 +15,13 @@ const CLOSE_BRACKET = 0x5d
 const MAX_DIGITS = 15
 
 const TABLE = Buffer.from('"topicConfigTable":{')
-const FIELDS = {
-  perm: Buffer.from('perm'),
-  readQueueNums: Buffer.from('readQueueNums'),
-  writeQueueNums: Buffer.from('writeQueueNums'),
-  topicSysFlag: Buffer.from('topicSysFlag'),
-  topicName: Buffer.from('topicName')
-}
+/** The fields that are read, by the length of their names, which no two share. */
+const FIELDS = new Map(
+  (['perm', 'topicName', 'topicSysFlag', 'readQueueNums', 'writeQueueNums'] as const).map(name => [
+    name.length,
+    { name, bytes: Buffer.from(name) }
+  ])
+)
 
 /** What brokers do not write; the general parser reads it, or says what is wrong. */
 export class UnusualText extends Error {}
@@ -78,14 +78,12 @@ export class TopicScanner implements Iterable<TopicConfig> {
       const start = this.pos + 1
       const end = this.plainText()
       this.expect(COLON)
-      if (this.is(FIELDS.perm, start, end)) topic.perm = this.integer()
-      else if (this.is(FIELDS.readQueueNums, start, end)) topic.readQueueNums = this.integer()
-      else if (this.is(FIELDS.writeQueueNums, start, end)) topic.writeQueueNums = this.integer()
-      else if (this.is(FIELDS.topicSysFlag, start, end)) topic.topicSysFlag = this.integer()
-      else if (this.is(FIELDS.topicName, start, end)) {
+      const field = FIELDS.get(end - start)
+      if (field === undefined || !this.startsWith(field.bytes, start)) this.skipValue()
+      else if (field.name === 'topicName') {
         const valueStart = this.pos + 1
         topic.topicName = bytes.toString('latin1', valueStart, this.plainText())
-      } else this.skipValue()
+      } else topic[field.name] = this.integer()
     }
     if (topic.topicName === '') topic.topicName = bytes.toString('latin1', nameStart, nameEnd)
     return topic
@@ -137,8 +135,7 @@ export class TopicScanner implements Iterable<TopicConfig> {
       else if (byte === BACKSLASH) this.pos++
   }
 
-  private is(name: Buffer, start: number, end: number): boolean {
-    if (end - start !== name.length) return false
+  private startsWith(name: Buffer, start: number): boolean {
     for (let i = 0; i < name.length; i++) if (this.bytes[start + i] !== name[i]) return false
     return true
   }
