@@ -375,7 +375,10 @@ export class SimulatedBrokers {
   /** Logs are alike as far as anybody calls them confirmed. */
   private checkConfirmed(node: SimulatedBroker): void {
     const { store } = node
-    const end = Math.min(Math.max(store.confirmOffset, store.reputOffset), store.maxPhysicalOffset)
+    // Recovery goes on behind the blank end of a file, in which there is nothing to be seen.
+    const isBlank = store.reputOffset % FILE_BYTES === 0
+    const seen = isBlank ? store.confirmOffset : Math.max(store.confirmOffset, store.reputOffset)
+    const end = Math.min(seen, store.maxPhysicalOffset)
     if (end <= node.confirmedUntil) return
     const from = node.confirmedUntil
     node.confirmedUntil = end
@@ -509,7 +512,8 @@ export class SimulatedBrokers {
   /** Whether others go on having what a node has, even if the last in-sync set that a master wrote is still on its way. */
   private canLose(victim: SimulatedBroker): boolean {
     const holder = this.nodes.find(node => node !== victim && node.isUp && this.mayLead(node) && node.failover?.holds)
-    return holder !== undefined || this.isWhole
+    const others = this.nodes.filter(node => node !== victim && this.mayLead(node))
+    return holder !== undefined || (this.isWhole && others.length > 0 && this.shared.underWay === 0)
   }
 
   heal(): void {

@@ -9,6 +9,8 @@ const LOSS = 0.08
 
 /** The key-value store with leases that all members of a set share. */
 export class SharedValues {
+  /** Requests that have not arrived. */
+  underWay = 0
   readonly values = new Map<string, { value: string; lease: string | undefined }>()
   private readonly leases = new Map<string, { ttlMs: number; endMs: number }>()
   private readonly clock: ManualClock
@@ -121,7 +123,9 @@ export class SimulatedCoordinator implements Coordinator {
         settle()
       })
       // Some are stuck on the way, and arrive when nobody waits any more.
+      shared.underWay++
       base.after(random() < LOSS ? below(random, 3000) : below(random, 40), () => {
+        shared.underWay--
         if (!connected || !shared.up) return
         try {
           const result = run()
