@@ -4,8 +4,12 @@ import { type InnerMessage, isStored, toPut } from './put.ts'
 
 /** Timers cannot wait longer. */
 export const MAX_WAIT_MS = 0x7fff_ffff
-/** What will not be stored the next time either. */
-const HOPELESS: readonly number[] = [PutStatus.MESSAGE_ILLEGAL, PutStatus.PROPERTIES_SIZE_EXCEEDED]
+/** What will not be stored the next time either, as far as anybody knows: those behind it must not wait for ever. */
+const HOPELESS: readonly number[] = [
+  PutStatus.MESSAGE_ILLEGAL,
+  PutStatus.PROPERTIES_SIZE_EXCEEDED,
+  PutStatus.LMQ_CONSUME_QUEUE_NUM_EXCEEDED
+]
 
 /** A message that waited, on its way into its own topic: how its put ends. */
 export class Delivery implements PutWaiter {

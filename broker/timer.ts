@@ -170,6 +170,7 @@ export class TimerService {
         const unit = await store.unitAt(pos)
         const record = unit === null ? null : await store.recordOf(unit)
         if (unit !== null && record !== null) return { pos, unit, record }
+        if (this.stopped) return null
         this.broker.log.error(
           { physicalOffset: unit?.physicalOffset, minPhysicalOffset: this.broker.store.minPhysicalOffset },
           'a timer message is gone from the CommitLog before it was due'

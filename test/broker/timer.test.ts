@@ -2,6 +2,7 @@ import { existsSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import type { BrokerOptions } from '../../broker/index.ts'
+import { PutStatus } from '../../engine/index.ts'
 import { readI64, TIMER_TOPIC, viewOf } from '../../message/index.ts'
 import { parseBody, RequestCode, ResponseCode } from '../../net/index.ts'
 import { type OpenBroker, openBroker, temporaryDirectory, until } from '../support/broker.ts'
@@ -151,6 +152,35 @@ t.test('messages of a slot keep their order, however many there are', async t =>
   t.same(await delivered(broker), bodies)
   t.equal(count(broker), 300)
 })
+
+t.test(
+  'a message that the store refuses is tried again and overtaken by none, one that it never takes is passed over',
+  async t => {
+    const broker = await open(t)
+    const { store } = broker.broker
+    await stored(broker, { TIMER_DELAY_SEC: 10 }, 'a', 'b', 'c', 'd')
+    await taken(broker)
+    const put = store.put.bind(store)
+    let refusals = 0
+    store.put = (message, waiter) => {
+      const body = Buffer.from(message.body).toString()
+      if (body === 'b' && refusals++ < 3) waiter.onPut(PutStatus.SERVICE_NOT_AVAILABLE, -1, -1, 0, 'the disk is full')
+      else if (body === 'c') waiter.onPut(PutStatus.MESSAGE_ILLEGAL, -1, -1, 0, 'too large')
+      else put(message, waiter)
+    }
+    broker.clock.advance(10 * SECOND_MS)
+    await arrived(broker, 1)
+    await turns()
+    t.same(await delivered(broker), ['a'])
+    await until('the rest is delivered', async () => {
+      broker.clock.advance(500)
+      await turns()
+      return count(broker) === 3
+    })
+    t.same(await delivered(broker), ['a', 'b', 'd'])
+    t.equal(refusals, 4)
+  }
+)
 
 t.test('what is due after the window is put again on the way, and arrives in time', async t => {
   const broker = await open(t, { store: { timerRollWindowSlot: 60 } })
