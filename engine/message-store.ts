@@ -280,10 +280,7 @@ export class MessageStore {
     this.commitLog.appendRaw(physicalOffset, bytes)
   }
 
-  /**
-   * Bytes of the log from an offset on, up to the end of its file; none at the log's end. A promise only when the disk must
-   * be asked; recent ones are the log's own, which change when it is cut off in front of them.
-   */
+  /** Bytes of the log from an offset on, up to the end of its file; none at the log's end. A promise when the disk is asked. */
   readRaw(physicalOffset: number, maxBytes: number): Uint8Array | Promise<Uint8Array> {
     return this.reader.recentBytes(physicalOffset, maxBytes) ?? this.commitLog.readRaw(physicalOffset, maxBytes)
   }
