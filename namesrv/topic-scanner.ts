@@ -33,8 +33,9 @@ export class UnusualText extends Error {}
 export class TopicScanner implements Iterable<TopicConfig> {
   private readonly bytes: Buffer
   private readonly presets: Omit<TopicConfig, 'topicName'>
-  /** Where the table begins and, once all topics are read, ends; its braces included. */
-  readonly start: number
+  /** Where the table's opening brace stands; below 0 without a table. */
+  private readonly start: number
+  /** What is read next; once all topics are read, what follows the table. */
   private pos: number
 
   /** `presets` stand for fields that a topic leaves out. */
