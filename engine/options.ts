@@ -140,7 +140,7 @@ export const storeDefaults: Readonly<StoreOptions> = Object.freeze({
 const UNIT_BYTES = 20
 const BATCH_UNIT_BYTES = 46
 /** MessageStoreConfig#setTimerPrecisionMs */
-const TIMER_PRECISIONS_MS = [100, 200, 500, 1000]
+export const TIMER_PRECISIONS_MS: readonly number[] = [100, 200, 500, 1000]
 /** Half the wheel, and some room. TimerMessageStore */
 const MAX_ROLL_WINDOW_SLOTS = 7 * 86_400 - 60
 /** Node maps no file that is larger, and RocketMQ neither. */

@@ -192,7 +192,7 @@ class StoreCheck {
 
   private checkTimer(end: number): Promise<void> {
     const { files, dir, options, findings, wasClosed, minOffset } = this
-    const precisionMs = options.store?.timerPrecisionMs ?? storeDefaults.timerPrecisionMs
+    const precisionMs = options.store?.timerPrecisionMs ?? null
     const hasMessages = this.queues.get(`${TIMER_TOPIC}/0`)?.exists === true
     const log = { minPhysicalOffset: minOffset, maxPhysicalOffset: end }
     return checkTimer(files, dir, findings, { precisionMs, nowMs: this.clock.now(), wasClosed, hasMessages, ...log })
