@@ -39,9 +39,10 @@ import { registerStatisticsRequests } from './processors/statistics.ts'
 import { registerTimerRequests } from './processors/timer.ts'
 import { registerTopicRequests } from './processors/topics.ts'
 import { QueueLocks } from './queue-locks.ts'
+import { beginAnew } from './replication/begin-anew.ts'
 import { EpochFile } from './replication/epoch-file.ts'
 import { JavaSlaves } from './replication/java-slaves.ts'
-import { checkLogId, forgetLogId } from './replication/log-id.ts'
+import { checkLogId } from './replication/log-id.ts'
 import { ReplicationMaster } from './replication/master.ts'
 import { ReplicationSlave } from './replication/slave.ts'
 import { Scheduler } from './scheduler.ts'
@@ -235,17 +236,9 @@ export class Broker {
 
   /** Opens the store again, cut off at an offset, or empty: a replica lets go of what its master does not know. */
   async reopenStore(cutAt: number | null): Promise<void> {
-    const { storePathRootDir, store } = this.options
     await this.timer?.close()
     await this.store.close()
-    if (cutAt === null) {
-      forgetLogId(this.files, storePathRootDir)
-      this.files.removeDirectory(store.storePathCommitLog ?? join(storePathRootDir, 'commitlog'))
-      for (const name of ['consumequeue', 'batchconsumequeue', 'consumequeue_ext', 'index', 'compaction', 'timerlog'])
-        this.files.removeDirectory(join(storePathRootDir, name))
-      for (const name of ['checkpoint', 'skylark.json', 'config/timercheck'])
-        for (const suffix of ['', '.bak']) this.files.remove(join(storePathRootDir, name + suffix))
-    }
+    if (cutAt === null) beginAnew(this.files, this.options)
     await this.openStore(cutAt ?? Number.POSITIVE_INFINITY)
   }
 

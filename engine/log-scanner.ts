@@ -131,9 +131,11 @@ export class LogScanner {
     if (check !== RecordCheck.OK) return check
     if (cursor.physicalOffset !== startOffset + pos || (this.checkCrc && !cursor.crcOk())) return RecordCheck.BAD_SIZE
     // The CRC covers the body alone; of what comes behind it, a torn write leaves zeros.
-    const { propertiesStart, propertiesEnd } = cursor
-    const isTorn = propertiesEnd > propertiesStart && this.buffer[propertiesEnd - 1] === 0
-    return this.checkCrc && isTorn ? RecordCheck.BAD_SIZE : RecordCheck.OK
+    const { topicStart, topicEnd, propertiesStart, propertiesEnd } = cursor
+    const isTorn = () =>
+      this.buffer.subarray(topicStart, topicEnd).includes(0) ||
+      (propertiesEnd > propertiesStart && this.buffer[propertiesEnd - 1] === 0)
+    return this.checkCrc && isTorn() ? RecordCheck.BAD_SIZE : RecordCheck.OK
   }
 
   /** Whether it is worth loading what says that it is a long record. */

@@ -143,7 +143,7 @@ export class ReplicationMaster {
     const { store, clock, options } = this.broker
     const { offset, ackOffset, maxBytes, waitMs, brokerId } = ReplicateHeader.decode(request.extFields)
     const replica = connection.state.get(REPLICA) as Replica | undefined
-    if (this.closed || replica === undefined || replica.brokerId !== brokerId)
+    if (this.closed || replica?.brokerId !== brokerId || !this.replicas.isCurrent(replica))
       return response(ResponseCode.ILLEGAL_OPERATION, `broker ${brokerId} has not joined on this connection`)
     const { maxPhysicalOffset, minPhysicalOffset } = store
     if (offset > maxPhysicalOffset || ackOffset > offset || offset < minPhysicalOffset)

@@ -79,9 +79,14 @@ export class ReplicaSet {
     return this.replicas.has(brokerId)
   }
 
+  /** Whether it has not joined again on another connection since. */
+  isCurrent(replica: Replica): boolean {
+    return this.replicas.get(replica.brokerId) === replica
+  }
+
   /** A replica whose connection is gone; another one under its id stays. */
   leave(replica: Replica): void {
-    if (this.replicas.get(replica.brokerId) === replica) this.replicas.delete(replica.brokerId)
+    if (this.isCurrent(replica)) this.replicas.delete(replica.brokerId)
   }
 
   /** It holds everything below `offset`; the master's log ends at `maxOffset`. */

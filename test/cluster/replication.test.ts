@@ -6,7 +6,7 @@ import { EpochFile } from '../../broker/replication/epoch-file.ts'
 import { ReplicaSet } from '../../broker/replication/replica-set.ts'
 import { realFiles } from '../../engine/index.ts'
 import { NameServer } from '../../namesrv/index.ts'
-import { formatBody, parseBody, RequestCode, ResponseCode } from '../../net/index.ts'
+import { formatBody, parseBody, RemotingClient, RequestCode, ResponseCode, request } from '../../net/index.ts'
 import { type OpenBroker, openBroker, temporaryDirectory, until } from '../support/broker.ts'
 import { bodiesOf, pull, send, sendAll, sendEach } from '../support/messages.ts'
 
@@ -140,6 +140,21 @@ t.test('strangers and impossible offsets are refused', async t => {
   t.equal((await ask(RequestCode.REPLICATE, huge)).code, ResponseCode.ILLEGAL_OPERATION)
   t.equal((await ask(RequestCode.REPLICATE, { ...fetch, ackOffset: '999' })).code, ResponseCode.ILLEGAL_OPERATION)
   t.equal((await send(master.open, { topic: 'orders', body: 'x' })).code, ResponseCode.FLUSH_SLAVE_TIMEOUT)
+})
+
+t.test('who has joined again on another connection is refused on the old one, and counts on the new one', async t => {
+  const master = await node(t, 'SYNC_MASTER', temporaryDirectory(t), { inSyncReplicas: 2 })
+  const { address } = master.open.broker
+  const [old, late] = [new RemotingClient(), new RemotingClient()]
+  t.teardown(() => Promise.all([old.close(), late.close()]))
+  const join = { clusterName: 'DefaultCluster', brokerName: 'broker-a', brokerId: '1', address: 'x:1', maxOffset: '0' }
+  const fetch = { brokerId: '1', offset: '0', ackOffset: '0', maxBytes: '1000', waitMs: '0' }
+  const ask = async (client: RemotingClient, code: number, fields: Record<string, string>) =>
+    (await client.invoke(address, request(code, fields), 5000)).code
+  t.equal(await ask(old, RequestCode.JOIN_MASTER, join), ResponseCode.SUCCESS)
+  t.equal(await ask(late, RequestCode.JOIN_MASTER, join), ResponseCode.SUCCESS)
+  t.equal(await ask(old, RequestCode.REPLICATE, fetch), ResponseCode.ILLEGAL_OPERATION)
+  t.equal(await ask(late, RequestCode.REPLICATE, fetch), ResponseCode.SUCCESS)
 })
 
 t.test('a master that returns after another took over cuts off what was never replicated, and follows', async t => {
