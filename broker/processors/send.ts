@@ -209,6 +209,8 @@ export class SendProcessor {
     const code = PUT_RESPONSE[status] ?? ResponseCode.SYSTEM_ERROR
     let remark = reason
     if (status === PutStatus.SERVICE_NOT_AVAILABLE) remark = `service not available now: ${reason}`
+    if (status === PutStatus.OS_PAGE_CACHE_BUSY)
+      remark = `[PC_SYNCHRONIZED]broker busy, start flow control for a while: ${reason}`
     if (code === ResponseCode.MESSAGE_ILLEGAL)
       remark = `the message is illegal: ${reason}. msg body length limit ${this.broker.store.options.maxMessageSizeBytes}B, msg properties length limit 32KB.`
     return response(code, remark, { ...this.answerFields })
