@@ -44,7 +44,7 @@ export class Checkpoint {
   isOwn = false
   /** Whether what was loaded contradicts its checksum: then nothing is certain. */
   isBroken = false
-  /** Up to where the log was confirmed when it was last written. What RocketMQ wrote counts as confirmed, whatever it is. */
+  /** Up to where the log was confirmed when it was last written. A log that only RocketMQ wrote is, all of it. */
   confirmedOffset = 0
   private readonly files: Files
   private readonly path: string
@@ -67,10 +67,6 @@ export class Checkpoint {
     const view = viewOf(bytes)
     for (const name of FIELDS) this[name] = Math.max(0, readI64(view, CHECKPOINT.at[name]))
     this.compareWithCopy(bytes, view)
-    const { isOwn, isBroken, physicMsgTimestamp, confirmPhyOffset, logicsPhysicalOffset } = this
-    if (isOwn) this.confirmedOffset = Math.max(confirmPhyOffset, logicsPhysicalOffset)
-    // A power cut may leave a file of zeros.
-    else if (!isBroken && physicMsgTimestamp > 0) this.confirmedOffset = Number.POSITIVE_INFINITY
   }
 
   /** Where RocketMQ wrote last, or a write was torn, the two parts differ: then only what both say is certain. */
@@ -78,7 +74,11 @@ export class Checkpoint {
     const own = (name: 'mark' | 'physicMsgTimestamp' | 'logicsPhysicalOffset' | 'indexPhysicalOffset') =>
       readI64(view, OWN_AT + OWN.at[name])
     const copy = bytes.subarray(OWN_AT, OWN_AT + OWN.bytes)
-    if (copy.every(byte => byte === 0)) return
+    if (copy.every(byte => byte === 0)) {
+      // A power cut may leave a file of zeros.
+      if (this.physicMsgTimestamp > 0) this.confirmedOffset = Number.POSITIVE_INFINITY
+      return
+    }
     if (own('mark') !== MARK || crc32(copy, 0, OWN.at.crc) !== view.getInt32(OWN_AT + OWN.at.crc)) {
       for (const name of FIELDS) this[name] = 0
       this.isBroken = true
@@ -91,6 +91,7 @@ export class Checkpoint {
       this.physicMsgTimestamp = Math.min(this.physicMsgTimestamp, own('physicMsgTimestamp'))
       this.logicsPhysicalOffset = Math.min(this.logicsPhysicalOffset, own('logicsPhysicalOffset'))
     }
+    this.confirmedOffset = Math.max(this.isOwn ? this.confirmPhyOffset : 0, this.logicsPhysicalOffset)
   }
 
   async save(): Promise<void> {

@@ -85,6 +85,26 @@ t.test('before the first checkpoint nothing counts as held by replicas', async t
   await replica.store.close()
 })
 
+t.test('a checkpoint of which a power cut left parts of two calls confirmed what both do', async t => {
+  const replica = await new Replica().open()
+  replica.store.replicated(0)
+  const [first, second] = await replica.put('one', 'two', 'three')
+  const path = inStore('checkpoint')
+  const saved: Buffer[] = []
+  for (const offset of [first!, second!]) {
+    replica.store.replicated(offset)
+    await settle()
+    replica.clock.advance(20_000)
+    for (let i = 0; i < 5; i++) await settle()
+    saved.push(Buffer.from(replica.disk.contentOf(path)))
+  }
+  replica.disk.setContent(path, Buffer.concat([saved[1]!.subarray(0, 512), saved[0]!.subarray(512)]))
+  await replica.reopen('all')
+  t.equal(replica.seen, 1)
+  t.equal(replica.store.confirmOffset, first)
+  await replica.store.close()
+})
+
 t.test('what a power cut tore is cut off, with what lies behind: the other logs of the set have it whole', async t => {
   const replica = await new Replica().open()
   replica.store.replicated(0)
