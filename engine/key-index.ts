@@ -26,7 +26,7 @@ export const positive = (hash: number): number => (hash === -0x8000_0000 ? 0 : M
 export class KeyIndex {
   private readonly list: IndexFile[] = []
   private readonly hashes = { key: new Map<string, number>(), tag: new Map<string, number>() }
-  /** Whether files behind the last one were removed because they were broken. */
+  /** Whether files behind the last one are missing, or were removed because they were broken. */
   private hasLostFiles = false
   private readonly files: Files
   private readonly openFiles: OpenFiles
@@ -74,6 +74,7 @@ export class KeyIndex {
       return isIndex
     })
     const missing = expected.find(name => !found.some(entry => entry.name === name))
+    this.hasLostFiles = missing !== undefined
     let broken = false
     for (const { name, sizeBytes } of found) {
       broken ||= sizeBytes !== this.fileBytes || (missing !== undefined && name > missing)

@@ -1,4 +1,5 @@
 import t, { type Test } from 'tap'
+import { decodeRecord } from '../../message/index.ts'
 import { seeded } from '../support/seeded.ts'
 import { inStore, type SimulatedFiles } from '../support/simulated-files.ts'
 import { type Put, StoreModel, settle } from '../support/store-model.ts'
@@ -183,6 +184,26 @@ t.test('all derived files together may be lost, and queues go on with the next o
   await settle()
   t.equal(next!.queueOffset, 30)
   await model.close()
+})
+
+t.test('the newest index file may be lost, though the one before it has some keys of the same message', async t => {
+  for (let count = 6; count < 30; count++)
+    for (const how of ['kill', 'clean stop'] as const) {
+      const { model, disk } = await filled(count)
+      const index = disk.paths().filter(path => path.includes('/index/'))
+      disk.remove(index.at(-1)!)
+      await openAfter(model, disk, how)
+      const lost: string[] = []
+      for (const { topic, key, body, physicalOffset } of model.puts)
+        for (const each of [key, `u${key}`]) {
+          const { records } = await model.store.queryByKey(topic, each, 32, 0, Number.MAX_SAFE_INTEGER)
+          if (!records.some(record => decodeRecord(record).physicalOffset === physicalOffset))
+            lost.push(`${each} of ${body}`)
+        }
+      if (lost.length > 0) t.fail(`${count} messages, ${how}: ${lost}`)
+      await model.close()
+    }
+  t.pass()
 })
 
 t.test('files and folders that are not the store’s are left alone', async t => {
