@@ -46,6 +46,8 @@ export interface GetResult {
   /** How many messages the slices hold: more than there are slices where a record is a batch. */
   messageCount: number
   slices: Slice[]
+  /** Gives the memory of the slices back for the next reads; who does not call it leaves that to the collector. */
+  release?: (() => void) | undefined
 }
 
 /** Which messages a consumer wants, judged by their unit alone. */
@@ -53,8 +55,12 @@ export interface MessageFilter {
   matchesTagsCode(tagsCode: number): boolean
 }
 
-/** Old records with no more than this between them are read at once. */
-const MAX_GAP_BYTES = 8 * 1024
+/** Old records with no more than this between them are read at once: one larger read is less work than two small ones. */
+const MAX_GAP_BYTES = 32 * 1024
+/** So much is read at once. */
+const MAX_RUN_BYTES = 512 * 1024
+/** Buffers for such reads that are kept for the next ones. */
+const MAX_SPARE_BUFFERS = 4
 /** So much of a record is read to learn its store time, whatever its hosts. */
 const TIMES_BYTES = 80
 const NO_SLICES: Slice[] = []
@@ -79,6 +85,7 @@ export class Reader {
   private readonly damage: DamageReport
   private readonly options: StoreOptions
   private readonly cursor = new RecordCursor()
+  private readonly spareBuffers: Buffer[] = []
   /** What was written before the store was opened may not be in memory. */
   private readonly openedAt: number
   private readonly inMemoryBytes: number
@@ -185,8 +192,9 @@ export class Reader {
     if (wanted.length === 0) return this.missed(queue, removed ? 'MESSAGE_WAS_REMOVING' : 'NO_MATCHED_MESSAGE', next)
     const slices = this.isHot(first) ? this.mapped(queue, wanted) : null
     if (slices !== null) return this.found(queue, slices, count, next)
-    return Promise.all(this.runsOf(wanted).map(run => this.readRun(queue, run))).then(read =>
-      this.found(queue, read.flat(), count, next)
+    const lent: Buffer[] = []
+    return Promise.all(this.runsOf(wanted).map(run => this.readRun(queue, run, lent))).then(read =>
+      this.found(queue, read.flat(), count, next, () => this.giveBack(lent))
     )
   }
 
@@ -194,32 +202,27 @@ export class Reader {
   private runsOf(wanted: readonly Wanted[]): Wanted[][] {
     const runs: Wanted[][] = []
     let end = -1
-    let segmentEnd = -1
+    let limit = -1
     for (const each of wanted) {
       const gap = each.physicalOffset - end
-      const isNear = gap >= 0 && gap <= MAX_GAP_BYTES && each.physicalOffset + each.sizeBytes <= segmentEnd
+      const isNear = gap >= 0 && gap <= MAX_GAP_BYTES && each.physicalOffset + each.sizeBytes <= limit
       if (isNear) runs.at(-1)!.push(each)
       else {
         runs.push([each])
-        segmentEnd = this.commitLog.segments.at(each.physicalOffset)?.endOffset ?? -1
+        const segmentEnd = this.commitLog.segments.at(each.physicalOffset)?.endOffset ?? -1
+        limit = Math.min(segmentEnd, each.physicalOffset + MAX_RUN_BYTES)
       }
       end = each.physicalOffset + each.sizeBytes
     }
     return runs
   }
 
-  /** Reads a run at once; a record that is not what its unit says is read and judged by itself. */
-  private async readRun(queue: QueueIndex, run: readonly Wanted[]): Promise<Slice[]> {
+  /** Reads a run; a record that is not what its unit says is read and judged by itself. */
+  private async readRun(queue: QueueIndex, run: readonly Wanted[], lent: Buffer[]): Promise<Slice[]> {
     const from = run[0]!.physicalOffset
-    const to = run.at(-1)!.physicalOffset + run.at(-1)!.sizeBytes
-    const segment = this.commitLog.segments.at(from)
-    const slices: Slice[] = []
-    let bytes: Buffer | null = null
-    if (run.length > 1 && segment !== undefined && to <= this.commitLog.maxOffset) {
-      bytes = Buffer.allocUnsafe(to - from)
-      if ((await segment.readAsync(bytes, from - segment.startOffset)) < bytes.length) bytes = null
-    }
+    const bytes = run.length > 1 ? await this.readTogether(run, lent) : null
     const view = bytes === null ? null : viewOf(bytes)
+    const slices: Slice[] = []
     for (const wanted of run) {
       const start = wanted.physicalOffset - from
       const end = start + wanted.sizeBytes
@@ -231,6 +234,23 @@ export class Reader {
       }
     }
     return slices
+  }
+
+  /** Reads a run at once, into a buffer that is lent; null when that cannot be. */
+  private async readTogether(run: readonly Wanted[], lent: Buffer[]): Promise<Buffer | null> {
+    const from = run[0]!.physicalOffset
+    const to = run.at(-1)!.physicalOffset + run.at(-1)!.sizeBytes
+    const segment = this.commitLog.segments.at(from)
+    if (segment === undefined || to > this.commitLog.maxOffset) return null
+    const buffer = this.spareBuffers.pop() ?? Buffer.allocUnsafeSlow(MAX_RUN_BYTES)
+    lent.push(buffer)
+    const bytes = buffer.subarray(0, to - from)
+    return (await segment.readAsync(bytes, from - segment.startOffset)) < bytes.length ? null : bytes
+  }
+
+  private giveBack(lent: Buffer[]): void {
+    for (const buffer of lent.splice(0))
+      if (this.spareBuffers.length < MAX_SPARE_BUFFERS) this.spareBuffers.push(buffer)
   }
 
   /** Whether bytes[start, end) are just the record of a unit. The cursor then stands on it. */
@@ -353,7 +373,13 @@ export class Reader {
     return { status, nextBeginOffset, minOffset, maxOffset, sizeBytes: 0, messageCount: 0, slices: NO_SLICES }
   }
 
-  private found(queue: QueueIndex, slices: Slice[], messageCount: number, nextBeginOffset: number): GetResult {
+  private found(
+    queue: QueueIndex,
+    slices: Slice[],
+    messageCount: number,
+    nextBeginOffset: number,
+    release?: () => void
+  ): GetResult {
     if (slices.length === 0) return this.missed(queue, 'MESSAGE_WAS_REMOVING', nextBeginOffset)
     let sizeBytes = 0
     for (const { start, end } of slices) sizeBytes += end - start
@@ -361,6 +387,15 @@ export class Reader {
     this.gotCount += messageCount
     this.gotBytes += sizeBytes
     const { minOffset, maxOffset } = queue
-    return { status: 'FOUND', nextBeginOffset, minOffset, maxOffset, sizeBytes, messageCount, slices }
+    return {
+      status: 'FOUND',
+      nextBeginOffset,
+      minOffset,
+      maxOffset,
+      sizeBytes,
+      messageCount,
+      slices,
+      release
+    }
   }
 }

@@ -184,7 +184,10 @@ export class PullProcessor {
     )
     if (result instanceof Promise)
       result.then(
-        late => this.answer(pull, late, mayHold),
+        late => {
+          this.answer(pull, late, mayHold)
+          late.release?.()
+        },
         error => {
           this.broker.log.error({ err: error, topic: header.topic, queueId: header.queueId }, 'reading messages failed')
           connection.reply(
