@@ -1,31 +1,35 @@
 // What a consumer that reads old data costs those who produce: node dist/bench/cold-reads.js [--gib 4] [--rate 20000]
-import { execFileSync } from 'node:child_process'
+import { execFileSync, fork } from 'node:child_process'
+import { once } from 'node:events'
 import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { Command } from 'commander'
+import { storeDefaults } from '../engine/index.ts'
 import { BINARY_HEADER } from '../net/index.ts'
-import { createTopic, fill, startPullLoad, startSendLoad } from './load.ts'
+import { createTopic, fill, startSendLoad } from './load.ts'
 import { scratchFolder, skylark } from './targets.ts'
 
 const options = new Command('bench:cold-reads')
   .description(
-    'Fills a store, drops its log from memory, and sends at a fixed rate: first alone, then beside a consumer that reads from the start.'
+    'Fills a store, and sends at a fixed rate: in turns alone, and beside a consumer in a process of its own that reads all queues from their start, from the disk.'
   )
   .option('--gib <size>', 'size of the log', Number, 4)
   .option('--rate <n>', 'messages a second', Number, 20_000)
   .option('--seconds <n>', 'of each measurement', Number, 8)
+  .option('--rounds <n>', 'how often each is measured', Number, 5)
+  .option('--rest <ratio>', 'coldReadRestRatio of the broker', Number, storeDefaults.coldReadRestRatio)
   .option('--folder <path>', 'where the store is made', '/tmp')
   .option('--json', 'print the figures as JSON', false)
   .parse()
-  .opts<{ gib: number; rate: number; seconds: number; folder: string; json: boolean }>()
+  .opts<{ gib: number; rate: number; seconds: number; rounds: number; rest: number; folder: string; json: boolean }>()
 
 const BODY_BYTES = 1024
 const RECORD_BYTES = 1250
 const QUEUES = 8
 
 const scratch = scratchFolder(options.folder)
-const running = await skylark(scratch.path, 'async').start()
+const running = await skylark(scratch.path, 'async', { coldReadRestRatio: options.rest }).start()
 try {
   const { address } = running
   const send = { address, queueCount: QUEUES, serializeType: BINARY_HEADER, bodyBytes: BODY_BYTES } as const
@@ -43,45 +47,62 @@ try {
     await load.stop()
     return load.recorder.latency
   }
-  const measureBeside = async (topic: string) => {
-    const pulls = await startPullLoad({
-      ...{ address, topic, queueCount: QUEUES, serializeType: BINARY_HEADER },
-      ...{ inFlight: 1, batch: 32 }
-    })
-    pulls.recorder.measuring = true
+  const measureBesideConsumer = async () => {
+    const consumer = fork(new URL('./cold-consumer.js', import.meta.url), [address, 'old', String(QUEUES)])
+    await once(consumer, 'message')
     const latency = await measure()
-    const pulled = pulls.recorder.messages
-    await pulls.stop()
-    return { ...latency, pulled }
+    const read = once(consumer, 'message')
+    consumer.send('stop')
+    return { ...latency, read: (await read)[0] as number }
   }
-  const alone = await measure()
-  // What a consumer costs that reads as fast as it can, without any disk.
-  const besideRecent = await measureBeside('new')
 
-  // Whoever reads a file this way takes it out of the page cache.
-  execFileSync('sync')
-  for (const name of readdirSync(scratch.path, { recursive: true, withFileTypes: true }))
-    if (name.isFile() && name.parentPath.includes('commitlog')) {
-      const path = join(name.parentPath, name.name)
-      if (existsSync(path)) execFileSync('dd', [`if=${path}`, 'iflag=nocache', 'count=0'], { stdio: 'ignore' })
-    }
-  const besideOld = await measureBeside('old')
-
-  const change = besideOld.p99 / besideRecent.p99 - 1
-  if (options.json) console.log(JSON.stringify({ alone, besideRecent, besideOld, change }))
+  const rounds = []
+  for (let round = 1; round <= options.rounds; round++) {
+    const alone = await measure()
+    dropFromMemory(scratch.path)
+    const beside = await measureBesideConsumer()
+    rounds.push({ alone, beside })
+    process.stderr.write(`round ${round} of ${options.rounds}: ${ms(alone.p99)} and ${ms(beside.p99)}\n`)
+  }
+  const alone = middle(rounds.map(({ alone }) => alone))
+  const beside = middle(rounds.map(({ beside }) => beside))
+  const change = beside.p99 / alone.p99 - 1
+  if (options.json) console.log(JSON.stringify({ rounds, change }))
   else {
-    const ms = (us: number) => `${(us / 1000).toFixed(2)} ms`
     const line = (what: string, { p50, p99, p999 }: typeof alone) =>
       console.log(`${what.padEnd(42)} p50 ${ms(p50)}, p99 ${ms(p99)}, p99.9 ${ms(p999)}`)
-    const read = ({ pulled }: { pulled: number }) => `it read ${pulled.toLocaleString('en')} messages`
-    console.log(`${options.rate.toLocaleString('en')} sends/s`)
+    console.log(
+      `${options.rate.toLocaleString('en')} sends/s, the round whose p99 is in the middle of ${options.rounds}`
+    )
     line('alone:', alone)
-    line('beside a consumer of recent data:', besideRecent)
-    line('beside a consumer of old data:', besideOld)
-    console.log(`recent: ${read(besideRecent)}; old: ${read(besideOld)}`)
-    console.log(`that the data is old changes p99 by ${(100 * change).toFixed(0)} %`)
+    line('beside a consumer of old data:', beside)
+    console.log(
+      `it read ${beside.read.toLocaleString('en')} messages; it changes p99 by ${(100 * change).toFixed(0)} %`
+    )
   }
 } finally {
   await running.stop()
   scratch.remove()
+}
+
+function ms(us: number): string {
+  return `${(us / 1000).toFixed(2)} ms`
+}
+
+/** The measurement whose p99 is in the middle. */
+function middle<M extends { p99: number }>(measurements: readonly M[]): M {
+  return [...measurements].sort((a, b) => a.p99 - b.p99)[Math.floor(measurements.length / 2)]!
+}
+
+/** Takes a log out of the page cache, but for its two newest files, which are written or will be. */
+function dropFromMemory(store: string): void {
+  execFileSync('sync')
+  const files = readdirSync(store, { recursive: true, withFileTypes: true }).filter(
+    file => file.isFile() && file.parentPath.includes('commitlog')
+  )
+  for (const { parentPath, name } of files.sort((a, b) => Number(a.name) - Number(b.name)).slice(0, -2)) {
+    const path = join(parentPath, name)
+    // Whoever reads a file this way takes it out.
+    if (existsSync(path)) execFileSync('dd', [`if=${path}`, 'iflag=nocache', 'count=0'], { stdio: 'ignore' })
+  }
 }

@@ -34,8 +34,7 @@ export interface RawLoadOptions {
 export interface SendLoadOptions extends RawLoadOptions {
   bodyBytes: number
   /**
-   * Send so many a second, whatever the answers do, and count each one's time from the moment when it should have been
-   * sent. Default: as many as the answers allow.
+   * Send so many a second, whatever the answers do: what is due each millisecond. Default: as many as the answers allow.
    */
   ratePerSecond?: number
   /** End after so many messages. Default: go on until stopped. */
@@ -52,6 +51,7 @@ const MAX_FRAME_BYTES = 16 * 1024 * 1024
 const FIRST_OPAQUE = 1_000_000_000
 const OPAQUE_KEY = Buffer.from('"opaque":')
 const GROUP = 'skylark-bench'
+const TICK_MS = 1
 /** Requests that may be late at once in an open loop. */
 const OPEN_LOOP_SLOTS = 16_384
 const DIGIT_0 = 48
@@ -214,15 +214,17 @@ class SendLoad extends RawLoad {
     if (this.options.ratePerSecond === undefined) this.send(this.freeCount)
   }
 
-  /** Open loop: sends what is due, each message with the time when it was due. */
+  /** Open loop: sends what is due. */
   private tick(everyMs: number): void {
     if (this.stopping) return
-    const due = Math.floor((performance.now() - this.began) / everyMs) - this.sent
-    if (due > 0) this.send(Math.min(due, this.freeCount), everyMs)
-    setImmediate(() => this.tick(everyMs))
+    this.now = performance.now()
+    const due = Math.floor((this.now - this.began) / everyMs) - this.sent
+    if (due > 0) this.send(Math.min(due, this.freeCount))
+    // Without a pause it would take a whole processor from what is measured.
+    setTimeout(() => this.tick(everyMs), TICK_MS)
   }
 
-  private send(count: number, everyMs?: number): void {
+  private send(count: number): void {
     const { limit = Number.POSITIVE_INFINITY } = this.options
     count = this.stopping ? 0 : Math.min(count, limit - this.sent)
     if (count <= 0) return
@@ -231,7 +233,7 @@ class SendLoad extends RawLoad {
         const first = this.free[this.freeHead]!
         let run = 0
         for (; run < count && this.free[this.freeHead] === first + run; run++) {
-          this.prepare(first + run, everyMs)
+          this.prepare(first + run)
           this.freeHead = (this.freeHead + 1) % this.free.length
         }
         this.freeCount -= run
@@ -241,11 +243,11 @@ class SendLoad extends RawLoad {
     })
   }
 
-  private prepare(slot: number, everyMs: number | undefined): void {
+  private prepare(slot: number): void {
     const at = slot * this.frameBytes
     patchDecimal(this.slab, at + this.queueAt, this.queueDigits, this.sent % this.options.queueCount)
     patchDecimal(this.slab, at + this.keyAt, KEY_DIGITS, this.sent)
-    this.sentAt[slot] = everyMs === undefined ? this.now : this.began + this.sent * everyMs
+    this.sentAt[slot] = this.now
     this.sent++
   }
 }

@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import type { BrokerOptions } from '../broker/index.ts'
+import type { StoreOptions } from '../engine/index.ts'
 import { NameServer } from '../namesrv/index.ts'
 import { Program, type Usage } from './usage.ts'
 
@@ -41,7 +42,7 @@ export function scratchFolder(parent: string): { path: string; remove(): void } 
 }
 
 /** A NameServer in this process, where it takes no time from what is measured, and a broker in its own. */
-export function skylark(folder: string, flush: Flush): Target {
+export function skylark(folder: string, flush: Flush, storeOptions: Partial<StoreOptions> = {}): Target {
   return {
     name: 'Skylark',
     durability: durabilityOf[flush],
@@ -53,7 +54,7 @@ export function skylark(folder: string, flush: Flush): Target {
       const options: Partial<BrokerOptions> = {
         ...{ storePathRootDir: store.path, listenPort: 0, vipPortEnable: false, brokerName: 'bench' },
         namesrvAddr: nameServer.address,
-        store: { flushDiskType: flush === 'sync' ? 'SYNC_FLUSH' : 'ASYNC_FLUSH' }
+        store: { flushDiskType: flush === 'sync' ? 'SYNC_FLUSH' : 'ASYNC_FLUSH', ...storeOptions }
       }
       try {
         const program = await Program.start('./broker-process.js', [JSON.stringify(options)])

@@ -501,6 +501,13 @@ export const brokerSettings = {
     dynamic: true,
     note: 'How many bytes of old messages one pull gives at most.'
   },
+  coldReadRestRatio: {
+    default: 2,
+    option: 'store.coldReadRestRatio',
+    range: [0, 1000],
+    dynamic: true,
+    note: 'While messages are stored, a read of old data waits so many times as long as the one before it took, so that senders do not notice; 0: not at all. RocketMQ has no such key.'
+  },
   maxFilterMessageSize: {
     default: 16_000,
     option: 'store.maxFilterMessageSizeBytes',

@@ -272,18 +272,21 @@ export const inertSettings = {
   ...withoutEffect('batch queues are always searched in their files', {
     searchBcqByCacheEnable: true
   }),
-  ...withoutEffect('reads of old data go through the thread pool and hold up nobody', {
-    accessMessageInMemoryHotRatio: 26,
-    cgColdReadThreshold: 3_145_728,
-    coldCtrStrategyEnable: false,
-    coldDataFlowControlEnable: false,
-    coldDataScanEnable: false,
-    dataReadAheadEnable: true,
-    globalColdReadThreshold: 104_857_600,
-    sampleCountThreshold: 5000,
-    sampleSteps: 32,
-    usePIDColdCtrStrategy: true
-  }),
+  ...withoutEffect(
+    'reads of old data go through the thread pool, one at a time, and coldReadRestRatio says how long they rest',
+    {
+      accessMessageInMemoryHotRatio: 26,
+      cgColdReadThreshold: 3_145_728,
+      coldCtrStrategyEnable: false,
+      coldDataFlowControlEnable: false,
+      coldDataScanEnable: false,
+      dataReadAheadEnable: true,
+      globalColdReadThreshold: 104_857_600,
+      sampleCountThreshold: 5000,
+      sampleSteps: 32,
+      usePIDColdCtrStrategy: true
+    }
+  ),
   ...withoutEffect('metrics are not exported yet', {
     enableConnectionMetrics: true,
     enableLagAndDlqMetrics: true,

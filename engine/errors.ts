@@ -9,6 +9,7 @@ export const EngineErrors = {
     'the file {path} of compacted messages has {count} whole records in a row, not {expected}: it is not compacted',
   NOT_A_STORE: 'there is no store in {path}: it has neither a CommitLog nor ConsumeQueues',
   NO_SUCH_QUEUE: 'the store {path} has no queue {queueId} of topic {topic}',
+  STORE_CLOSED: 'the store was closed before the message could be read',
   FILE_REMOVED: 'the file {path} was removed',
   NOT_AT_END: 'bytes for offset {offset} cannot be appended to a log that ends at {end}',
   BAD_OPTION: 'the option {option} holds {value}; allowed is {allowed}'

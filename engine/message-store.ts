@@ -196,7 +196,7 @@ export class MessageStore {
       this.closeFiles()
       throw error
     }
-    this.reader = new Reader(this.commitLog, this.queues, this.damage, this.options)
+    this.reader = new Reader(this.commitLog, this.queues, this.damage, this.options, this.clock)
     this.isOpen = true
     this.reput.follow(this.commitLog.confirmOffset, null, null, 0)
     this.checkpointLater()
@@ -657,6 +657,7 @@ export class MessageStore {
   async close(): Promise<void> {
     if (!this.isOpen) return
     this.isOpen = false
+    this.reader.close()
     this.cancelCheckpoint?.()
     const { commitLog, reput } = this
     try {

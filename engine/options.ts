@@ -61,6 +61,8 @@ export interface StoreOptions {
   maxTransferBytesOnMessageInMemory: number
   maxTransferCountOnMessageInDisk: number
   maxTransferBytesOnMessageInDisk: number
+  /** While messages are put, a read of old data waits so many times as long as the one before it took; 0: not at all. Default: 2. */
+  coldReadRestRatio: number
   /** A read looks at units of so many bytes at most, so that one with a filter that rarely matches ends. Default: 16,000. */
   maxFilterMessageSizeBytes: number
   /** How far behind the end data counts as recent, in percent of this machine's memory. Default: 40. */
@@ -122,6 +124,7 @@ export const storeDefaults: Readonly<StoreOptions> = Object.freeze({
   maxTransferBytesOnMessageInMemory: 256 * 1024,
   maxTransferCountOnMessageInDisk: 8,
   maxTransferBytesOnMessageInDisk: 64 * 1024,
+  coldReadRestRatio: 2,
   maxFilterMessageSizeBytes: 16_000,
   accessMessageInMemoryMaxRatio: 40,
   hotBytes: 512 * 1024 * 1024,
@@ -172,6 +175,7 @@ export function checkedOptions(given: Partial<StoreOptions>): StoreOptions {
   check('timerRollWindowSlot', 0)
   check('mappedFileSizeTimerLogBytes', 1024, MAX_FILE_BYTES)
   check('maxFilterMessageSizeBytes', UNIT_BYTES)
+  check('coldReadRestRatio', 0, 1000)
   check('maxOpenFiles', 16)
   check('deleteFileBatchMax', 1)
   const { flushDiskType } = options

@@ -9,6 +9,8 @@ import {
   viewOf
 } from '../message/index.ts'
 import { BatchConsumeQueue } from './batch-consume-queue.ts'
+import type { Clock } from './clock.ts'
+import { ColdReads } from './cold-reads.ts'
 import type { CommitLog } from './commit-log.ts'
 import { CQ_UNIT } from './consume-queue.ts'
 import type { ConsumeQueueStore } from './consume-queue-store.ts'
@@ -86,17 +88,29 @@ export class Reader {
   private readonly options: StoreOptions
   private readonly cursor = new RecordCursor()
   private readonly spareBuffers: Buffer[] = []
+  private readonly coldReads: ColdReads
   /** What was written before the store was opened may not be in memory. */
   private readonly openedAt: number
   private readonly inMemoryBytes: number
   private readonly filteredUnits: number
 
-  constructor(commitLog: CommitLog, queues: ConsumeQueueStore, damage: DamageReport, options: StoreOptions) {
+  constructor(
+    commitLog: CommitLog,
+    queues: ConsumeQueueStore,
+    damage: DamageReport,
+    options: StoreOptions,
+    clock: Clock
+  ) {
     this.commitLog = commitLog
     this.queues = queues
     this.damage = damage
     this.options = options
     this.openedAt = commitLog.maxOffset
+    this.coldReads = new ColdReads(
+      clock,
+      () => commitLog.endOffset,
+      () => options.coldReadRestRatio
+    )
     this.filteredUnits = Math.floor(options.maxFilterMessageSizeBytes / CQ_UNIT.bytes)
     this.inMemoryBytes = (totalmem() * options.accessMessageInMemoryMaxRatio) / 100
   }
@@ -193,9 +207,9 @@ export class Reader {
     const slices = this.isHot(first) ? this.mapped(queue, wanted) : null
     if (slices !== null) return this.found(queue, slices, count, next)
     const lent: Buffer[] = []
-    return Promise.all(this.runsOf(wanted).map(run => this.readRun(queue, run, lent))).then(read =>
-      this.found(queue, read.flat(), count, next, () => this.giveBack(lent))
-    )
+    return this.coldReads
+      .run(() => Promise.all(this.runsOf(wanted).map(run => this.readRun(queue, run, lent))))
+      .then(read => this.found(queue, read.flat(), count, next, () => this.giveBack(lent)))
   }
 
   /** Records that lie close together in one segment: it costs less to read what is between them than to read twice. */
@@ -246,6 +260,11 @@ export class Reader {
     lent.push(buffer)
     const bytes = buffer.subarray(0, to - from)
     return (await segment.readAsync(bytes, from - segment.startOffset)) < bytes.length ? null : bytes
+  }
+
+  /** Reads that wait for their turn fail. */
+  close(): void {
+    this.coldReads.close()
   }
 
   private giveBack(lent: Buffer[]): void {

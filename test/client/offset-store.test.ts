@@ -1,10 +1,13 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import t, { type Test } from 'tap'
+import { BrokerOffsetStore } from '../../client/broker-offset-store.ts'
+import type { ClientInstance } from '../../client/client-instance.ts'
 import { FileOffsetStore } from '../../client/file-offset-store.ts'
 import type { MessageQueue } from '../../client/index.ts'
 import { NO_OFFSET, OffsetStore } from '../../client/offset-store.ts'
-import { silentLog } from '../../net/index.ts'
+import { type RemotingCommand, response, silentLog } from '../../net/index.ts'
 import { temporaryDirectory } from '../support/broker.ts'
 import { keepLog } from '../support/log.ts'
 import { until } from '../support/until.ts'
@@ -169,3 +172,41 @@ t.test('without a file there are no offsets, and the first write makes it', asyn
   t.equal(await openFile(dirname(dirname(dirname(store.path)))).read(queue(0)), 1)
   await store.close()
 })
+
+t.test(
+  'a broker gets the first offset of a topic alone, since RocketMQ forgets one of two that come at once',
+  async t => {
+    const asked: string[] = []
+    let answer: (failure?: Error) => void = () => {}
+    const instance = {
+      log: silentLog,
+      findReadAddress: async () => ({ address: '127.0.0.1:10911', brokerId: 0 }),
+      call: (_: string, { extFields }: RemotingCommand) => {
+        asked.push(extFields!.queueId!)
+        return new Promise((resolve, reject) => {
+          answer = failure => (failure === undefined ? resolve(response(0)) : reject(failure))
+        })
+      },
+      invokeOneWay: async (_: string, { extFields }: RemotingCommand) => void asked.push(extFields!.queueId!)
+    }
+    const store = new BrokerOffsetStore(instance as unknown as ClientInstance, 'CG', LONG_MS)
+  t.teardown(() => store.close())
+    for (const queueId of [0, 1, 2]) store.update(queue(queueId), 5)
+    let persisted = store.persist()
+    await nextTurn()
+    t.same(asked, ['0'])
+    answer(new Error('no answer'))
+    await persisted
+    await nextTurn()
+    asked.length = 0
+    persisted = store.persist()
+    await nextTurn()
+    t.same(asked, ['0'], 'the broker may not have it')
+    answer()
+    await persisted
+    t.same(asked, ['0', '1', '2'])
+    for (const queueId of [0, 1, 2]) store.update(queue(queueId), 6)
+    await store.persist()
+    t.same(asked, ['0', '1', '2', '0', '1', '2'], 'then all at once')
+  }
+)

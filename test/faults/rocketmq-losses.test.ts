@@ -230,6 +230,32 @@ t.test('an offset that a consumer committed is in its file soon, and outlives a 
   await again.stop()
 })
 
+t.test('the first offsets of a group that come at once are all kept', async t => {
+  const broker = await startBrokerProcess(t, { storePathRootDir: temporaryDirectory(t) })
+  const client = new RemotingClient()
+  t.teardown(() => client.close())
+  const queueIds = ['0', '1', '2', '3']
+  const ask = (code: number, fields: Record<string, string>) =>
+    client.invoke(broker.address, request(code, fields), 20_000)
+  await client.invoke(
+    broker.address,
+    request(RequestCode.SEND_MESSAGE_V2, sendFields({ topic: 'orders' }), 'x'),
+    20_000
+  )
+  // A group that pulls is known.
+  await client.invoke(broker.address, request(RequestCode.PULL_MESSAGE, pullFields({ topic: 'orders' })), 20_000)
+  const place = { consumerGroup: 'CG', topic: 'orders' }
+  await Promise.all(
+    queueIds.map(queueId =>
+      ask(RequestCode.UPDATE_CONSUMER_OFFSET, { ...place, queueId, commitOffset: `75${queueId}` })
+    )
+  )
+  for (const queueId of queueIds)
+    t.match(await ask(RequestCode.QUERY_CONSUMER_OFFSET, { ...place, queueId }), {
+      extFields: { offset: `75${queueId}` }
+    })
+})
+
 t.test('a disk that fills up is told before messages are deleted unconsumed, and when they are', async t => {
   let usedRatio = 0.5
   const files: Files = Object.create(realFiles, { usedRatio: { value: () => usedRatio } })

@@ -27,7 +27,8 @@ class Load {
   private readonly lines: Promise<void>[]
   private running = true
 
-  constructor(producer: Producer, ledger: Ledger) {
+  constructor(t: Test, producer: Producer, ledger: Ledger) {
+    t.teardown(() => this.stop())
     this.lines = Array.from({ length: LINES }, async (_, line) => {
       for (let i = 0; this.running; i++) {
         const body = `${line}-${i}`
@@ -149,7 +150,7 @@ t.test('a live cluster goes from RocketMQ to Skylark and back, and loses nothing
   await producer.start()
   t.teardown(() => producer.close())
   const ledger: Ledger = new Map()
-  let load = new Load(producer, ledger)
+  let load = new Load(t, producer, ledger)
   await load.more(6000)
 
   t.comment('Skylark joins RocketMQ’s master as its slave, and catches up')
@@ -167,11 +168,16 @@ t.test('a live cluster goes from RocketMQ to Skylark and back, and loses nothing
     const { queues } = await admin.consumeStatsOfBroker(address, 'CG', TOPIC)
     return queues.reduce((sum, { consumerOffset }) => sum + consumerOffset, 0)
   }
-  const hasOffsets = (address: string, count: number) =>
-    until(
-      async () => (await committed(address)) === count,
-      () => `the offsets at ${address}`
+  const hasOffsets = async (address: string, count: number) => {
+    let found = -1
+    await until(
+      async () => {
+        found = await committed(address)
+        return found === count
+      },
+      () => `the offsets at ${address}: they sum up to ${found} and not ${count}`
     )
+  }
   await hasOffsets(ours.address, consumed.length)
   const { haClientRuntimeInfo } = await admin.haStatus(ours.address)
   t.equal(haClientRuntimeInfo.masterAddr, `127.0.0.1:${Number(java.address.split(':')[1]) + 1}`)
@@ -223,7 +229,7 @@ t.test('a live cluster goes from RocketMQ to Skylark and back, and loses nothing
   java = await startJavaBroker(t, namesrvAddr, javaOptions(slaveDir, 0, 'ASYNC_MASTER'))
   rmSync(skylarkDir, { recursive: true })
   ours = await skylark({ brokerId: 1, brokerRole: 'SLAVE', listenPort: port })
-  load = new Load(producer, ledger)
+  load = new Load(t, producer, ledger)
   await load.more(500)
   await load.stop()
   await until(

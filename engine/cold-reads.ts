@@ -1,0 +1,74 @@
+import type { Clock } from './clock.ts'
+import { EngineError } from './errors.ts'
+
+/** For so long after the log has grown, somebody writes it, ms. */
+const WRITTEN_MS = 100
+/** Rests are gathered up to what a timer can tell apart, ms. */
+const MIN_REST_MS = 1
+
+interface Turn {
+  begin(): void
+  fail(error: Error): void
+}
+
+/**
+ * Reads of old data, one after the other: more at once read no faster, as the system reads ahead, but threads of the pool
+ * that copy at once take the processor from the event loop. While the log grows there are rests between them, so that
+ * those who write it do not notice. RocketMQ: ColdDataCgCtrService, which limits bytes a second
+ */
+export class ColdReads {
+  private readonly clock: Clock
+  /** The log's end. */
+  private readonly logEnd: () => number
+  private readonly restRatio: () => number
+  private readonly waiting: Turn[] = []
+  private isBusy = false
+  private restMs = 0
+  private seenEnd: number
+  private writtenUntilMs = 0
+
+  /** A rest is `restRatio` times as long as the read before it. */
+  constructor(clock: Clock, logEnd: () => number, restRatio: () => number) {
+    this.clock = clock
+    this.logEnd = logEnd
+    this.restRatio = restRatio
+    this.seenEnd = logEnd()
+  }
+
+  /** Reads when it is its turn. Throws EngineError STORE_CLOSED, and what `read` throws. */
+  async run<T>(read: () => Promise<T>): Promise<T> {
+    if (this.isBusy) await new Promise<void>((begin, fail) => this.waiting.push({ begin, fail }))
+    this.isBusy = true
+    const beganMs = this.clock.now()
+    try {
+      return await read()
+    } finally {
+      this.ended(beganMs)
+    }
+  }
+
+  /** What waits for its turn fails. */
+  close(): void {
+    for (const { fail } of this.waiting.splice(0)) fail(new EngineError('STORE_CLOSED'))
+  }
+
+  private ended(beganMs: number): void {
+    const now = this.clock.now()
+    const end = this.logEnd()
+    if (end !== this.seenEnd) this.writtenUntilMs = now + WRITTEN_MS
+    this.seenEnd = end
+    this.restMs = now < this.writtenUntilMs ? this.restMs + (now - beganMs) * this.restRatio() : 0
+    if (this.restMs < MIN_REST_MS) {
+      this.next()
+      return
+    }
+    this.clock.after(this.restMs, () => this.next())
+    this.restMs = 0
+  }
+
+  private next(): void {
+    const turn = this.waiting.shift()
+    if (turn === undefined) this.isBusy = false
+    else turn.begin()
+  }
+}
