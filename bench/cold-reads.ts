@@ -27,6 +27,7 @@ const options = new Command('bench:cold-reads')
 const BODY_BYTES = 1024
 const RECORD_BYTES = 1250
 const QUEUES = 8
+const WARM_UP_S = 2
 
 const scratch = scratchFolder(options.folder)
 const running = await skylark(scratch.path, 'async', { coldReadRestRatio: options.rest }).start()
@@ -40,7 +41,7 @@ try {
 
   const measure = async () => {
     const load = await startSendLoad({ ...send, topic: 'new', inFlight: 256, ratePerSecond: options.rate })
-    await delay(2000)
+    await delay(WARM_UP_S * 1000)
     load.recorder.measuring = true
     await delay(options.seconds * 1000)
     load.recorder.measuring = false
@@ -76,8 +77,9 @@ try {
     )
     line('alone:', alone)
     line('beside a consumer of old data:', beside)
+    const readPerSecond = Math.round(beside.read / (WARM_UP_S + options.seconds))
     console.log(
-      `it read ${beside.read.toLocaleString('en')} messages; it changes p99 by ${(100 * change).toFixed(0)} %`
+      `it read ${readPerSecond.toLocaleString('en')} messages/s; it changes p99 by ${(100 * change).toFixed(0)} %`
     )
   }
 } finally {

@@ -502,11 +502,11 @@ export const brokerSettings = {
     note: 'How many bytes of old messages one pull gives at most.'
   },
   coldReadRestRatio: {
-    default: 2,
+    default: 3,
     option: 'store.coldReadRestRatio',
     range: [0, 1000],
     dynamic: true,
-    note: 'While messages are stored, a read of old data waits so many times as long as the one before it took, so that senders do not notice; 0: not at all. RocketMQ has no such key.'
+    note: 'While messages are stored, a read of old data waits so many times as long as the one before it took, so that senders do not notice, except while readers fall behind; 0: not at all. RocketMQ has no such key.'
   },
   maxFilterMessageSize: {
     default: 16_000,

@@ -3,6 +3,8 @@ import { EngineError } from './errors.ts'
 
 /** For so long after the log has grown, somebody writes it, ms. */
 const WRITTEN_MS = 100
+/** So often it is looked whether the readers come nearer to the log's end, ms. */
+const LOOK_MS = 300_000
 /** Rests are gathered up to what a timer can tell apart, ms. */
 const MIN_REST_MS = 1
 
@@ -14,7 +16,8 @@ interface Turn {
 /**
  * Reads of old data, one after the other: more at once read no faster, as the system reads ahead, but threads of the pool
  * that copy at once take the processor from the event loop. While the log grows there are rests between them, so that
- * those who write it do not notice. RocketMQ: ColdDataCgCtrService, which limits bytes a second
+ * those who write it do not notice; but readers that got less than was written for five minutes get the next five without.
+ * RocketMQ: ColdDataCgCtrService, which limits bytes a second
  */
 export class ColdReads {
   private readonly clock: Clock
@@ -26,6 +29,11 @@ export class ColdReads {
   private restMs = 0
   private seenEnd: number
   private writtenUntilMs = 0
+  private lookAtMs = 0
+  /** The log's end when it was looked last, and what was read since. */
+  private lookedEnd = 0
+  private readBytes = 0
+  private fallsBehind = false
 
   /** A rest is `restRatio` times as long as the read before it. */
   constructor(clock: Clock, logEnd: () => number, restRatio: () => number) {
@@ -35,15 +43,15 @@ export class ColdReads {
     this.seenEnd = logEnd()
   }
 
-  /** Reads when it is its turn. Throws EngineError STORE_CLOSED, and what `read` throws. */
-  async run<T>(read: () => Promise<T>): Promise<T> {
+  /** Reads `sizeBytes` when it is its turn. Throws EngineError STORE_CLOSED, and what `read` throws. */
+  async run<T>(sizeBytes: number, read: () => Promise<T>): Promise<T> {
     if (this.isBusy) await new Promise<void>((begin, fail) => this.waiting.push({ begin, fail }))
     this.isBusy = true
     const beganMs = this.clock.now()
     try {
       return await read()
     } finally {
-      this.ended(beganMs)
+      this.ended(beganMs, sizeBytes)
     }
   }
 
@@ -52,18 +60,30 @@ export class ColdReads {
     for (const { fail } of this.waiting.splice(0)) fail(new EngineError('STORE_CLOSED'))
   }
 
-  private ended(beganMs: number): void {
+  private ended(beganMs: number, sizeBytes: number): void {
     const now = this.clock.now()
     const end = this.logEnd()
     if (end !== this.seenEnd) this.writtenUntilMs = now + WRITTEN_MS
     this.seenEnd = end
-    this.restMs = now < this.writtenUntilMs ? this.restMs + (now - beganMs) * this.restRatio() : 0
+    this.readBytes += sizeBytes
+    if (now >= this.lookAtMs) this.look(now, end)
+    const rests = now < this.writtenUntilMs && !this.fallsBehind
+    this.restMs = rests ? this.restMs + (now - beganMs) * this.restRatio() : 0
     if (this.restMs < MIN_REST_MS) {
       this.next()
       return
     }
     this.clock.after(this.restMs, () => this.next())
     this.restMs = 0
+  }
+
+  private look(now: number, end: number): void {
+    // After a time without reads there is nothing to compare.
+    const isRecent = now < this.lookAtMs + LOOK_MS
+    this.fallsBehind = isRecent && this.readBytes < end - this.lookedEnd
+    this.lookAtMs = now + LOOK_MS
+    this.lookedEnd = end
+    this.readBytes = 0
   }
 
   private next(): void {

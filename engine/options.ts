@@ -61,7 +61,7 @@ export interface StoreOptions {
   maxTransferBytesOnMessageInMemory: number
   maxTransferCountOnMessageInDisk: number
   maxTransferBytesOnMessageInDisk: number
-  /** While messages are put, a read of old data waits so many times as long as the one before it took; 0: not at all. Default: 2. */
+  /** While messages are put, a read of old data waits so many times as long as the one before it took, unless readers fall behind; 0: not at all. Default: 3. */
   coldReadRestRatio: number
   /** A read looks at units of so many bytes at most, so that one with a filter that rarely matches ends. Default: 16,000. */
   maxFilterMessageSizeBytes: number
@@ -124,7 +124,7 @@ export const storeDefaults: Readonly<StoreOptions> = Object.freeze({
   maxTransferBytesOnMessageInMemory: 256 * 1024,
   maxTransferCountOnMessageInDisk: 8,
   maxTransferBytesOnMessageInDisk: 64 * 1024,
-  coldReadRestRatio: 2,
+  coldReadRestRatio: 3,
   maxFilterMessageSizeBytes: 16_000,
   accessMessageInMemoryMaxRatio: 40,
   hotBytes: 512 * 1024 * 1024,

@@ -1,5 +1,6 @@
 import { totalmem } from 'node:os'
 import {
+  isSystemTopic,
   RECORD_HEAD,
   RecordCheck,
   RecordCursor,
@@ -207,9 +208,10 @@ export class Reader {
     const slices = this.isHot(first) ? this.mapped(queue, wanted) : null
     if (slices !== null) return this.found(queue, slices, count, next)
     const lent: Buffer[] = []
-    return this.coldReads
-      .run(() => Promise.all(this.runsOf(wanted).map(run => this.readRun(queue, run, lent))))
-      .then(read => this.found(queue, read.flat(), count, next, () => this.giveBack(lent)))
+    const readRuns = () => Promise.all(this.runsOf(wanted).map(run => this.readRun(queue, run, lent)))
+    // What the broker itself delivers in time does not stand in line with consumers.
+    const reading = isSystemTopic(queue.topic) ? readRuns() : this.coldReads.run(total, readRuns)
+    return reading.then(read => this.found(queue, read.flat(), count, next, () => this.giveBack(lent)))
   }
 
   /** Records that lie close together in one segment: it costs less to read what is between them than to read twice. */

@@ -190,7 +190,7 @@ t.test(
       invokeOneWay: async (_: string, { extFields }: RemotingCommand) => void asked.push(extFields!.queueId!)
     }
     const store = new BrokerOffsetStore(instance as unknown as ClientInstance, 'CG', LONG_MS)
-  t.teardown(() => store.close())
+    t.teardown(() => store.close())
     for (const queueId of [0, 1, 2]) store.update(queue(queueId), 5)
     let persisted = store.persist()
     await nextTurn()

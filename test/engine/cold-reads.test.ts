@@ -1,7 +1,11 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import t from 'tap'
 import { ColdReads } from '../../engine/cold-reads.ts'
+import { type Files, openStore } from '../../engine/index.ts'
+import { SCHEDULE_TOPIC } from '../../message/index.ts'
 import { ManualClock } from '../support/manual-clock.ts'
+import { SimulatedFiles, STORE_DIR } from '../support/simulated-files.ts'
+import { putMessageOf, TINY_STORE } from '../support/store-model.ts'
 
 /** Reads that end when the test says so. */
 function manualReads(restRatio = 2) {
@@ -15,7 +19,7 @@ function manualReads(restRatio = 2) {
   const begun: string[] = []
   const ends = new Map<string, () => void>()
   const read = (name: string): Promise<string> =>
-    reads.run(() => {
+    reads.run(100, () => {
       begun.push(name)
       return new Promise(resolve => ends.set(name, () => resolve(name)))
     })
@@ -99,9 +103,38 @@ t.test('when nothing is put, and with a ratio of 0, nobody rests', async t => {
   t.same(over.begun, ['a', 'b', 'c'], 'it has not grown for a while')
 })
 
+t.test('who got less than was written for five minutes does not rest in the next five', async t => {
+  const { clock, log, begun, read, end } = manualReads()
+  const readOne = async (name: string, written: number) => {
+    log.end += written
+    void read(name)
+    await nextTurn()
+    if (!begun.includes(name)) {
+      clock.advance(2)
+      await nextTurn()
+    }
+    await end(name, 1)
+  }
+  await readOne('a', 150)
+  clock.advance(299_000)
+  await readOne('b', 150)
+  clock.advance(1000)
+  await readOne('c', 150)
+  log.end += 50
+  void read('d')
+  await nextTurn()
+  t.same(begun, ['a', 'b', 'c', 'd'], '200 bytes were read, 300 written')
+  await end('d', 1)
+  clock.advance(300_000)
+  await readOne('e', 50)
+  void read('f')
+  await nextTurn()
+  t.same(begun, ['a', 'b', 'c', 'd', 'e'], 'as much was read as was written')
+})
+
 t.test('a read that fails is its own reader’s, and the next one’s turn', async t => {
   const { reads, begun, read, end } = manualReads()
-  const failed = reads.run(() => Promise.reject(new Error('EIO')))
+  const failed = reads.run(100, () => Promise.reject(new Error('EIO')))
   const next = read('a')
   await t.rejects(failed, { message: 'EIO' })
   await nextTurn()
@@ -118,4 +151,40 @@ t.test('what waits when the store is closed fails', async t => {
   await t.rejects(second, { code: 'STORE_CLOSED' })
   await end('a')
   t.equal(await first, 'a', 'what is being read is read')
+})
+
+t.test('the broker’s own topics do not stand in line with consumers', async t => {
+  const simulated = new SimulatedFiles()
+  let store = await openStore(STORE_DIR, TINY_STORE, { files: simulated })
+  for (const topic of ['orders', SCHEDULE_TOPIC]) await store.putMessage(putMessageOf(topic, 0, Buffer.from('old')))
+  await store.close()
+  const held: (() => void)[] = []
+  let holds = false
+  const files: Files = Object.create(simulated, {
+    readAsync: {
+      value: async (...args: Parameters<Files['readAsync']>) => {
+        if (holds) await new Promise<void>(resolve => held.push(resolve))
+        return simulated.readAsync(...args)
+      }
+    }
+  })
+  store = await openStore(STORE_DIR, TINY_STORE, { files })
+  t.teardown(() => store.close())
+  holds = true
+  const first = store.getMessages('orders', 0, 0, 1)
+  await nextTurn()
+  t.equal(held.length, 1)
+  let isRead = false
+  const second = Promise.resolve(store.getMessages('orders', 0, 0, 1)).then(() => {
+    isRead = true
+  })
+  await nextTurn()
+  t.equal(held.length, 1, 'a consumer waits for its turn')
+  holds = false
+  const own = await store.getMessages(SCHEDULE_TOPIC, 0, 0, 1)
+  t.equal(own.messageCount, 1)
+  t.notOk(isRead)
+  held[0]!()
+  t.equal((await first).messageCount, 1)
+  await second
 })
