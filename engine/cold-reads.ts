@@ -7,6 +7,8 @@ const WRITTEN_MS = 100
 const LOOK_MS = 300_000
 /** Rests are gathered up to what a timer can tell apart, ms. */
 const MIN_REST_MS = 1
+/** No rest is longer, however slow the disk was or the clock leapt, ms. */
+const MAX_REST_MS = 50
 
 interface Turn {
   begin(): void
@@ -68,12 +70,13 @@ export class ColdReads {
     this.readBytes += sizeBytes
     if (now >= this.lookAtMs) this.look(now, end)
     const rests = now < this.writtenUntilMs && !this.fallsBehind
-    this.restMs = rests ? this.restMs + (now - beganMs) * this.restRatio() : 0
+    const tookMs = Math.max(0, now - beganMs)
+    this.restMs = rests ? Math.min(this.restMs + tookMs * this.restRatio(), MAX_REST_MS) : 0
     if (this.restMs < MIN_REST_MS) {
       this.next()
       return
     }
-    this.clock.after(this.restMs, () => this.next())
+    this.clock.after(this.restMs, () => this.next(), true)
     this.restMs = 0
   }
 

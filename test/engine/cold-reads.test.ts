@@ -66,6 +66,20 @@ t.test('while the log grows, there are rests twice as long as the reads', async 
   t.same(begun, ['a', 'b', 'c'])
 })
 
+t.test('no rest is longer than 50 ms, whatever the disk or the clock did', async t => {
+  const { clock, log, begun, read, end } = manualReads()
+  void read('a')
+  void read('b')
+  log.end = 100
+  await end('a', 3_600_000)
+  clock.advance(49)
+  await nextTurn()
+  t.same(begun, ['a'])
+  clock.advance(1)
+  await nextTurn()
+  t.same(begun, ['a', 'b'])
+})
+
 t.test('who reads alone rests as well', async t => {
   const { clock, log, begun, read, end } = manualReads()
   void read('a')

@@ -26,6 +26,28 @@ t.test(`the example of ${PAGE} runs, and prints what the page says`, async t => 
   t.same((await checkStore(join(dir, 'orders-store'))).findings, [], 'and leaves a store that is whole')
 })
 
+t.test('a program that has nothing else to do reads old data to its end, rests and all', async t => {
+  const dir = temporaryDirectory(t)
+  const script = join(dir, 'rests.mjs')
+  const text = `
+    import { messageOf, openStore } from ${JSON.stringify(import.meta.resolve(NAME))}
+    const put = () => store.putMessage(messageOf({ topic: 'orders', queueId: 0, body: 'x' }))
+    let store = await openStore('store')
+    for (let i = 0; i < 200; i++) await put()
+    await store.close()
+    store = await openStore('store', { coldReadRestRatio: 20 })
+    for (let offset = 0; offset < 200; offset++) {
+      void put()
+      await store.getMessages('orders', 0, offset, 1)
+    }
+    await store.close()
+    console.log('read')
+  `
+  writeFileSync(script, text)
+  const { stdout } = await run(process.execPath, [script], { cwd: dir, env: { ...process.env, NODE_OPTIONS: '' } })
+  t.equal(stdout, 'read\n')
+})
+
 t.test(`every option, status and call that ${PAGE} names exists`, async t => {
   const rows = [...page.matchAll(/^\| (`\w+`(?:, `\w+`)*) \|/gm)].flatMap(([, cell]) => cell!.match(/\w+/g)!)
   const { PutStatus } = await import('../../engine/index.ts')
