@@ -151,10 +151,15 @@ export class SimulatedBroker implements FailoverHost, Peer {
     if (this.runs) return
     this.runs = true
     this.startedMs = this.world.clock.now()
-    this.open().catch(error => this.world.fail(`node ${this.id} does not start: ${(error as Error).stack}`))
+    const { files } = this
+    this.open().catch(error => {
+      // One that is killed while it starts has another view of its disk.
+      if (this.files === files) this.world.fail(`node ${this.id} does not start: ${(error as Error).stack}`)
+    })
   }
 
   private async open(): Promise<void> {
+    const { files } = this
     const { operator, options } = this.world
     const { role, minInSyncReplicas, inSyncReplicas, flushDiskType } = options
     const isSlave = operator !== null && operator.masterId !== this.id
@@ -173,6 +178,7 @@ export class SimulatedBroker implements FailoverHost, Peer {
     }
     await checkLogId(this.files, STORE_DIR, flushDiskType === 'ASYNC_FLUSH')
     await this.openStore(Number.POSITIVE_INFINITY)
+    if (this.files !== files) return
     const dispatcher = new RequestDispatcher(this.log)
     dispatcher.register(RequestCode.SEND_MESSAGE, ({ body }) =>
       this.master === null ? null : this.put(Buffer.from(body!))
@@ -189,6 +195,7 @@ export class SimulatedBroker implements FailoverHost, Peer {
     } else {
       const master = new ReplicationMaster(this, EpochFile.load(this.files, STORE_DIR))
       await master.start()
+      if (this.files !== files) return
       this.master = master
     }
     this.listens = true
